@@ -1,0 +1,48 @@
+/*
+ * Looking inside: texts of errors, dumps, explanations, the checker.
+ */
+#ifndef VMM_DEBUG_H
+#define VMM_DEBUG_H
+
+#include <stdio.h>
+#include <vmm/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* => why the calling thread's last failed call failed (which host call, which
+ *    limit), until its next failed call; never NULL */
+VMM_API const char *vmm_error_text(void);
+
+/* Writes the space's regions, counts of its page table and its window. */
+VMM_API int vmm_dump(struct vmm_space *space, FILE *file);
+
+/*
+ * Says in words what an access (VMM_READ, VMM_WRITE, VMM_EXEC) to va would do,
+ * without doing it: "would fault: region yes, PTE clean, window stale".
+ * => the length of the whole text, as snprintf
+ */
+VMM_API int vmm_explain(struct vmm_space *space, vmm_addr_t va, unsigned access,
+                        char *text, size_t size);
+
+/* => the page's bytes in the alias, for debuggers: readable and writable whatever
+ *    the guest's rights, no bits are set; NULL if va has no frame.
+ *    vmm_debug_ptr(space, va) can be called from gdb. */
+VMM_API void *vmm_debug_ptr(struct vmm_space *space, vmm_addr_t va);
+
+/*
+ * Proves the rules of windows against what the host really grants: that no window
+ * grants more than its page table, its records are true, every entry keeps the
+ * invariant of <vmm/pte.h>, every frame has as many holders as it counts.
+ * The space must be quiet: no other thread may use it.  nbytes 0: the whole space.
+ *
+ * => 0; -EPROTO, and vmm_error_text() says what is wrong and where
+ * -ENOTSUP  the host doesn't show its mappings
+ */
+VMM_API int vmm_check(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

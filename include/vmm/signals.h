@@ -1,0 +1,64 @@
+/*
+ * How faults reach the library: SIGSEGV and SIGBUS.
+ */
+#ifndef VMM_SIGNALS_H
+#define VMM_SIGNALS_H
+
+#include <vmm/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+  VMM_SIGNALS_OWNED,     /* the first space installs handlers (the default) */
+  VMM_SIGNALS_FORWARDED, /* the program's handler calls vmm_handle_signal() */
+  VMM_SIGNALS_NONE,      /* no signals: windows are not to be touched, guest
+                            memory is reached by calls alone */
+};
+
+/*
+ * Chooses the way; to be called before the first space is made.
+ * -EBUSY  a space exists
+ */
+VMM_API int vmm_init(unsigned signals);
+
+/*
+ * Gives the calling thread an alternate signal stack of its own with a guard
+ * page, unless it has one, and touches what the handler needs.  A thread that
+ * was not attached may fault too, on its own stack.
+ *
+ * -ENOMEM  no memory for the stack
+ * -EINVAL  the thread's alternate stack lies in a window
+ */
+VMM_API int vmm_thread_attach(void);
+/* Undoes it; -ENOENT if the thread is not attached.  An attached thread that
+ * ends does it by itself. */
+VMM_API int vmm_thread_detach(void);
+
+/*
+ * For programs that own the handlers: call this first with the handler's three
+ * arguments.  => 1 the fault is dealt with: return; 0 it is not the library's.
+ * It chains to nobody.  => signal-safe
+ */
+VMM_API int vmm_handle_signal(int signal, void *info, void *context);
+
+/*
+ * Restores the handlers that were there before, for a program that has no space
+ * any more.
+ *
+ * -EBUSY   a space exists
+ * -ENOENT  none are installed
+ * -EEXIST  somebody installed a handler over ours: it was left in place, and
+ *          ours passes everything on
+ */
+VMM_API int vmm_signals_remove(void);
+
+/* => 1 if SIGSEGV and SIGBUS still reach the library, 0 if it was displaced or
+ *    never installed, and vmm_error_text() says which */
+VMM_API int vmm_signals_installed(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,19 @@
+/* All of libvmm: paged address spaces for a program of its own. */
+#ifndef VMM_VMM_H
+#define VMM_VMM_H
+
+#include <vmm/access.h>
+#include <vmm/code.h>
+#include <vmm/debug.h>
+#include <vmm/extable.h>
+#include <vmm/fault.h>
+#include <vmm/map.h>
+#include <vmm/object.h>
+#include <vmm/pte.h>
+#include <vmm/signals.h>
+#include <vmm/space.h>
+#include <vmm/stats.h>
+#include <vmm/tracker.h>
+#include <vmm/types.h>
+
+#endif
