@@ -5,6 +5,7 @@
 #                              where it failed
 #   skip NAME REASON           in CI nothing may be skipped: there it is a failure
 #   have NAME PROGRAM          whether PROGRAM is not empty; if it is, skips NAME
+#   compile_with_libvmm COMPILER SOURCE PROGRAM OPTION...
 #   done_testing               to end with
 
 set -u
@@ -41,6 +42,15 @@ have() {
   [ -n "$2" ] && return 0
   skip "$1" "a tool for it was not found by configure"
   return 1
+}
+
+compile_with_libvmm() {
+  tap_compiler=$1 tap_source=$2 tap_program=$3
+  shift 3
+  # shellcheck disable=SC2086 # options
+  $tap_compiler $CFLAGS "$@" -I "$top_srcdir/include" "$tap_source" \
+    -o "$tap_program" -L "$top_builddir/.libs" \
+    -Wl,-rpath,"$top_builddir/.libs" -lvmm -pthread
 }
 
 done_testing() {
