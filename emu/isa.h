@@ -1,0 +1,45 @@
+/*
+ * What an ISA gives to the engine: one const descriptor.  The ISAs never
+ * include each other; cpu.c lists them.
+ */
+#ifndef VMMI_ISA_H
+#define VMMI_ISA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <vmm/emu.h>
+#include "op.h"
+
+/* Why a dispatch loop came back.  cpu->pc, cpu->left and the state are exact. */
+enum vmmi_why {
+  VMMI_FIND, /* go on at cpu->pc; cpu->link, if any, may be linked to it */
+  VMMI_STOP, /* exit->stop tells */
+};
+
+struct vmmi_isa {
+  const char *name;
+
+  /* Makes the labels known to translate().  Called before all else. */
+  void (*prepare)(void);
+
+  /* Decodes the trace that begins at pc, at most max instructions, and keeps it
+   * (keep) or leaves it in the scratch slots.
+   * => 0, *op is its first op; 1 the code may not be kept: try without keep;
+   *    -errno if not one instruction could be fetched, exit->fault tells */
+  int (*translate)(struct vmm_cpu *cpu, vmm_addr_t pc, bool keep,
+                   struct vmmi_op **op, struct vmm_cpu_exit *exit);
+
+  /* Runs from op until something needs the engine (cpu.h). */
+  enum vmmi_why (*run)(struct vmm_cpu *cpu, struct vmmi_op *op,
+                       struct vmm_cpu_exit *exit);
+
+  uint64_t (*get)(const struct vmm_cpu *cpu, unsigned reg);
+  void (*set)(struct vmm_cpu *cpu, unsigned reg, uint64_t value);
+  int (*disassemble)(vmm_addr_t pc, const void *code, size_t nbytes, char *text,
+                     size_t size);
+};
+
+extern const struct vmmi_isa vmmi_riscv64;
+
+#endif

@@ -1,0 +1,102 @@
+/*
+ * RISC-V: what its files share.  An instruction is described once, by its row
+ * in riscv_insns.def (or riscv_compressed.def).
+ */
+#ifndef VMMI_RISCV_H
+#define VMMI_RISCV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <vmm/emu.h>
+#include "op.h"
+
+enum riscv_op {
+#define INSN(op, name, operands, mask, match, ...) RISCV_##op,
+#include "riscv_insns.def"
+#undef INSN
+  RISCV_INSNS,
+  /* ops that no encoding has; the translator makes them */
+  RISCV_CONST = RISCV_INSNS, /* rd = imm */
+  RISCV_CONST64,             /* rd = value of the extension */
+  RISCV_GOTO,                /* to the target of the extension */
+  RISCV_RETURN,              /* jalr x0, 0(rs1); falls through if that is the
+                                extension's value */
+  RISCV_RESOLVE,             /* an extension that is not linked */
+  RISCV_ILLEGAL,
+  RISCV_OPS,
+};
+
+/* Registers in vmm_cpu.r: x0 to x31, f0 to f31, and one that swallows writes
+ * to x0. */
+enum { RISCV_F0 = 32, RISCV_SINK = 64 };
+
+enum { RISCV_RA = 1, RISCV_SP = 2 };
+
+/* Rounding modes that an instruction can name (11.2). */
+enum { RISCV_RM_DYN = 7 };
+
+struct riscv_row {
+  const char *name;
+  const char *operands; /* see riscv_decode.c */
+  uint32_t mask, match;
+  uint32_t op; /* enum riscv_op */
+};
+
+extern const struct riscv_row vmmi_riscv_rows[RISCV_INSNS];
+extern const struct riscv_row vmmi_riscv_rows16[];
+extern const size_t vmmi_riscv_nrows16;
+
+/* A decoded instruction: registers as numbers in vmm_cpu.r, immediates sign-
+ * extended; what the row's operands do not name is 0. */
+struct riscv_insn {
+  const struct riscv_row *row;
+  uint32_t op;
+  uint32_t raw;
+  uint8_t nbytes;
+  uint8_t rd, rs1, rs2, rs3;
+  uint8_t rm;
+  int32_t imm; /* also shift counts, CSR numbers; rm ^ RISCV_RM_DYN */
+};
+
+/* => bytes of the instruction that begins with this parcel; 0: too long */
+static inline unsigned vmmi_riscv_length(uint16_t parcel)
+{
+  if ((parcel & 3) != 3)
+    return 2;
+  return (parcel & 0x1c) == 0x1c ? 0 : 4;
+}
+
+/* Decodes raw, whose upper half is ignored if it is compressed.
+ * -EILSEQ  no instruction */
+int vmmi_riscv_decode(uint32_t raw, struct riscv_insn *insn);
+
+/* Must have been called once before vmmi_riscv_decode(). */
+void vmmi_riscv_decode_prepare(void);
+
+int vmmi_riscv_disassemble(vmm_addr_t pc, const void *code, size_t nbytes,
+                           char *text, size_t size);
+
+int vmmi_riscv_translate(struct vmm_cpu *cpu, vmm_addr_t pc, bool keep,
+                         struct vmmi_op **op, struct vmm_cpu_exit *exit);
+
+/* CSRs; writes say what is done to the old value. */
+enum riscv_csr_write {
+  RISCV_CSR_WRITE,
+  RISCV_CSR_SET,
+  RISCV_CSR_CLEAR,
+};
+
+/* Reads and writes a CSR as one instruction does.  => cpu->left is exact
+ * -EILSEQ  no such CSR, or it is read-only */
+int vmmi_riscv_csr(struct vmm_cpu *cpu, unsigned csr, enum riscv_csr_write how,
+                   bool writes, uint64_t operand, uint64_t *old);
+
+/* Registers by their public numbers. */
+uint64_t vmmi_riscv_get(const struct vmm_cpu *cpu, unsigned reg);
+void vmmi_riscv_set(struct vmm_cpu *cpu, unsigned reg, uint64_t value);
+
+/* The labels of the dispatch loop, by enum riscv_op. */
+extern const void *const *vmmi_riscv_labels;
+
+#endif
