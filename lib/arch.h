@@ -1,0 +1,49 @@
+/*
+ * The host's CPU: what a signal's context says about a fault, the registers in
+ * it, the length of an instruction, and accesses that may fault.  arch_x86_64*.c
+ * keep this contract.  Every function is signal-safe.  Layer 1.
+ */
+#ifndef VMMI_ARCH_H
+#define VMMI_ARCH_H
+
+#include <signal.h>
+
+#include "base.h"
+
+/* => the pc of the instruction that faulted */
+uintptr_t vmmi_arch_pc(const void *context);
+void vmmi_arch_set_pc(void *context, uintptr_t pc);
+uintptr_t vmmi_arch_sp(const void *context);
+/* The signal mask of the interrupted code. */
+void vmmi_arch_mask(const void *context, sigset_t *mask);
+
+/* => VMM_READ, VMM_WRITE or VMM_EXEC; 0 where the host doesn't tell */
+unsigned vmmi_arch_access(const void *context);
+
+/* Registers by DWARF number; => 0, -EINVAL */
+int vmmi_arch_get_register(const void *context, unsigned n, uint64_t *value);
+int vmmi_arch_set_register(void *context, unsigned n, uint64_t value);
+
+/* => the length of the instruction whose first nbytes are at code; 0 if it is
+ *    not one, or longer than that */
+size_t vmmi_arch_insn_length(const void *code, size_t nbytes);
+/* The most that an instruction takes, in bytes. */
+enum { VMMI_ARCH_INSN_MAX = 15 };
+
+/*
+ * Accesses that may fault, with an exception-table entry each.
+ * => 0; -EFAULT, and some of a copy or fill was done
+ */
+int vmmi_arch_copy(void *to, const void *from, size_t nbytes);
+int vmmi_arch_fill(void *to, int byte, size_t nbytes);
+/* One access of 1, 2, 4 or 8 bytes. */
+int vmmi_arch_load(const void *from, void *value, size_t nbytes);
+int vmmi_arch_store(void *to, const void *value, size_t nbytes);
+/* => also 1: not swapped, and *expected is what was there */
+int vmmi_arch_cas(void *at, void *expected, const void *desired, size_t nbytes);
+/* 16 bytes, aligned.  => also -ENOTSUP: this processor can't */
+int vmmi_arch_cas16(void *at, void *expected, const void *desired);
+/* Reads the byte, or with write not 0 writes it as it is, atomically. */
+int vmmi_arch_probe(void *byte, int write);
+
+#endif

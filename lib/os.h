@@ -1,0 +1,61 @@
+/*
+ * The host's memory, as one short contract; os_linux.c keeps it for Linux.  All
+ * functions are signal-safe on the hosts we know (plain system calls), return 0
+ * or -errno, and leave errno alone.  Layer 1.
+ */
+#ifndef VMMI_OS_H
+#define VMMI_OS_H
+
+#include "base.h"
+
+/* Protections, as VMM_READ | VMM_WRITE | VMM_EXEC of <vmm/types.h>. */
+
+/* => bytes of a host page, log2 */
+unsigned vmmi_os_page_shift(void);
+
+/* Reserves address space that nothing can access and that takes no memory: at
+ * want if it is not NULL (-EEXIST if taken), else anywhere, aligned.  It is not
+ * inherited by fork, nor dumped. */
+int vmmi_os_reserve(void **at, void *want, size_t nbytes, size_t align);
+/* Makes a part of a reservation inaccessible again, dropping what was there. */
+int vmmi_os_rereserve(void *at, size_t nbytes);
+int vmmi_os_release(void *at, size_t nbytes);
+
+/* Private zero-filled memory of the library's own, inherited by fork. */
+int vmmi_os_alloc(void **at, size_t nbytes);
+
+/* Maps a part of fd, shared, over a part of a reservation. */
+int vmmi_os_map(void *at, size_t nbytes, unsigned prot, int fd, uint64_t offset);
+/* Maps read-only zeros over a part of a reservation. */
+int vmmi_os_map_zero(void *at, size_t nbytes);
+int vmmi_os_protect(void *at, size_t nbytes, unsigned prot);
+/* Asks for huge pages; a refusal is no error. */
+void vmmi_os_want_huge(void *at, size_t nbytes);
+/* Lets a core dump hold the range, which vmmi_os_reserve() left out. */
+void vmmi_os_want_dump(void *at, size_t nbytes);
+
+/* => a descriptor of anonymous shared memory of nbytes, or -errno */
+int vmmi_os_memory_open(const char *name, uint64_t nbytes);
+int vmmi_os_memory_grow(int fd, uint64_t nbytes);
+/* Frees the memory of a part of it, which reads as zeros then. */
+int vmmi_os_memory_punch(int fd, uint64_t offset, uint64_t nbytes);
+
+/* One mapping of this process.  What it shows is told apart by device and inode;
+ * an inode of 0 is memory of its own. */
+struct vmmi_os_mapping {
+  uintptr_t start, end;
+  unsigned prot;
+  uint64_t device, inode;
+  uint64_t offset; /* of start */
+};
+
+/* Calls visit for each mapping in ascending order, until it gives something else
+ * than 0, which is returned.  -ENOTSUP: the host doesn't show them */
+int vmmi_os_maps_walk(int (*visit)(const struct vmmi_os_mapping *mapping,
+                                   void *arg),
+                      void *arg);
+
+/* => a byte that reads 1 in this process and 0 in a child of fork(), or NULL */
+const volatile char *vmmi_os_fork_canary(void);
+
+#endif

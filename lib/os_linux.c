@@ -1,0 +1,229 @@
+#define _GNU_SOURCE 1
+/*
+ * The host's memory on Linux.  Windows and the alias are kept out of core dumps
+ * and of fork by madvise; a mapping made over a part of a reservation needs both
+ * again, since it is a new one.  Everything here is a system call or two.
+ */
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <vmm/types.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
+static int host_prot(unsigned rights)
+{
+  return (rights & VMM_READ ? PROT_READ : 0) |
+         (rights & VMM_WRITE ? PROT_WRITE : 0) |
+         (rights & VMM_EXEC ? PROT_EXEC : 0);
+}
+
+/* mmap that gives -errno and leaves errno alone. */
+static int map(void **at, void *want, size_t nbytes, int prot, int flags, int fd,
+               off_t offset)
+{
+  int saved = errno;
+  void *got = mmap(want, nbytes, prot, flags, fd, offset);
+  int error = got == MAP_FAILED ? -errno : 0;
+
+  errno = saved;
+  if (error == 0)
+    *at = got;
+  return error;
+}
+
+static int result(int status, int saved)
+{
+  int error = status < 0 ? -errno : 0;
+
+  errno = saved;
+  return error;
+}
+
+static int hide(void *at, size_t nbytes)
+{
+  int saved = errno;
+  int error = result(madvise(at, nbytes, MADV_DONTFORK), saved);
+
+  if (error != 0)
+    return error;
+  result(madvise(at, nbytes, MADV_DONTDUMP), saved);
+  return 0;
+}
+
+unsigned vmmi_os_page_shift(void)
+{
+  static _Atomic unsigned shift; /* 0: not asked yet */
+  unsigned known = atomic_load_explicit(&shift, memory_order_relaxed);
+
+  if (known == 0) {
+    known = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
+    /* every thread finds the same number */
+    atomic_store_explicit(&shift, known, memory_order_relaxed);
+  }
+  return known;
+}
+
+static const int reserve_flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+int vmmi_os_reserve(void **at, void *want, size_t nbytes, size_t align)
+{
+  size_t page = (size_t)1 << vmmi_os_page_shift();
+  size_t slack = align > page ? align - page : 0;
+  char *start;
+  char *aligned;
+  int error;
+
+  if (want != NULL) {
+    error = map(at, want, nbytes, PROT_NONE,
+                reserve_flags | MAP_FIXED_NOREPLACE, -1, 0);
+    if (error == 0 && *at != want) { /* a kernel that ignores the flag */
+      vmmi_os_release(*at, nbytes);
+      error = -EEXIST;
+    }
+    return error != 0 ? error : hide(*at, nbytes);
+  }
+  if (nbytes + slack < nbytes)
+    return -ENOMEM;
+  error = map(at, NULL, nbytes + slack, PROT_NONE, reserve_flags, -1, 0);
+  if (error != 0)
+    return error;
+  start = *at;
+  aligned = (char *)vmmi_align_up((uintptr_t)start, align > page ? align : page);
+  if (aligned > start)
+    vmmi_os_release(start, (size_t)(aligned - start));
+  if (start + slack > aligned)
+    vmmi_os_release(aligned + nbytes, (size_t)(start + slack - aligned));
+  *at = aligned;
+  return hide(aligned, nbytes);
+}
+
+int vmmi_os_rereserve(void *at, size_t nbytes)
+{
+  void *got;
+  int error = map(&got, at, nbytes, PROT_NONE, reserve_flags | MAP_FIXED, -1, 0);
+
+  return error != 0 ? error : hide(at, nbytes);
+}
+
+int vmmi_os_release(void *at, size_t nbytes)
+{
+  int saved = errno;
+
+  return result(munmap(at, nbytes), saved);
+}
+
+int vmmi_os_alloc(void **at, size_t nbytes)
+{
+  return map(at, NULL, nbytes, PROT_READ | PROT_WRITE, reserve_flags, -1, 0);
+}
+
+int vmmi_os_map(void *at, size_t nbytes, unsigned prot, int fd, uint64_t offset)
+{
+  void *got;
+  int error = map(&got, at, nbytes, host_prot(prot),
+                  MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, (off_t)offset);
+
+  return error != 0 ? error : hide(at, nbytes);
+}
+
+int vmmi_os_map_zero(void *at, size_t nbytes)
+{
+  void *got;
+  int error = map(&got, at, nbytes, PROT_READ, reserve_flags | MAP_FIXED, -1, 0);
+
+  return error != 0 ? error : hide(at, nbytes);
+}
+
+int vmmi_os_protect(void *at, size_t nbytes, unsigned prot)
+{
+  int saved = errno;
+
+  return result(mprotect(at, nbytes, host_prot(prot)), saved);
+}
+
+void vmmi_os_want_huge(void *at, size_t nbytes)
+{
+  int saved = errno;
+
+  result(madvise(at, nbytes, MADV_HUGEPAGE), saved);
+}
+
+void vmmi_os_want_dump(void *at, size_t nbytes)
+{
+  int saved = errno;
+
+  result(madvise(at, nbytes, MADV_DODUMP), saved);
+}
+
+int vmmi_os_memory_open(const char *name, uint64_t nbytes)
+{
+  int saved = errno;
+  unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  int fd = memfd_create(name, flags | MFD_EXEC);
+  int error;
+
+  if (fd < 0 && errno == EINVAL) /* a kernel before 6.3 */
+    fd = memfd_create(name, flags);
+  if (fd < 0)
+    return result(fd, saved);
+  error = result(ftruncate(fd, (off_t)nbytes), saved);
+  if (error == 0)
+    error = result(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), saved);
+  if (error != 0) {
+    close(fd);
+    errno = saved;
+    return error;
+  }
+  return fd;
+}
+
+int vmmi_os_memory_grow(int fd, uint64_t nbytes)
+{
+  int saved = errno;
+
+  return result(ftruncate(fd, (off_t)nbytes), saved);
+}
+
+int vmmi_os_memory_punch(int fd, uint64_t offset, uint64_t nbytes)
+{
+  int saved = errno;
+
+  return result(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                          (off_t)offset, (off_t)nbytes),
+                saved);
+}
+
+const volatile char *vmmi_os_fork_canary(void)
+{
+  static _Atomic(char *) canary;
+  char *page = atomic_load_explicit(&canary, memory_order_acquire);
+  size_t nbytes = (size_t)1 << vmmi_os_page_shift();
+  char *none = NULL;
+  void *at;
+
+  if (page != NULL)
+    return page;
+  if (vmmi_os_alloc(&at, nbytes) != 0)
+    return NULL;
+  if (madvise(at, nbytes, MADV_WIPEONFORK) != 0) {
+    vmmi_os_release(at, nbytes);
+    return NULL;
+  }
+  page = at;
+  page[0] = 1;
+  if (!atomic_compare_exchange_strong(&canary, &none, page)) {
+    vmmi_os_release(page, nbytes); /* another thread was first */
+    page = none;
+  }
+  return page;
+}

@@ -1,0 +1,62 @@
+/*
+ * What the library knows of the calling thread.  It is static thread-local
+ * memory (initial-exec), so that signal context may use it.  Layer 1.
+ */
+#ifndef VMMI_THREAD_H
+#define VMMI_THREAD_H
+
+#include <signal.h>
+
+#include <vmm/fault.h>
+#include <vmm/stats.h>
+
+#include "base.h"
+
+struct vmmi_thread {
+  unsigned nofault;       /* depth of vmm_nofault_begin() */
+  unsigned inside;        /* depth of vmmi_thread_enter() */
+  sigset_t mask;          /* what the outermost enter found */
+  bool has_last;          /* last is valid */
+  struct vmm_fault last;  /* the last fault that nobody repaired */
+  struct vmm_stats stats; /* of this thread */
+  uintptr_t again_pc;     /* livelock: the last repair that changed nothing, */
+  vmm_addr_t again_va;
+  uint64_t again_changes; /* the window's count of changes then, */
+  unsigned again;         /* and how often in a row */
+  const char *error;      /* vmm_error_text(): a literal, ... */
+  int error_host;         /* ... and the host's errno, or 0 */
+  char text[160];         /* room to format it */
+};
+
+extern __thread struct vmmi_thread vmmi_thread_self
+    __attribute__((tls_model("initial-exec")));
+
+/*
+ * Around every part of the library that takes locks: asynchronous signals wait
+ * meanwhile, so that a handler of the program, which may touch a window, can't
+ * meet our locks.  Nests.  In our own signal handler they are blocked already;
+ * it raises the depth by itself.
+ */
+void vmmi_thread_enter(void);
+void vmmi_thread_leave(void);
+
+/*
+ * Around code of the program that the library calls: from away to back it runs as
+ * if the library were left, with the signal mask that the outermost enter found.
+ * => no lock held; signal-safe; does nothing outside of enter
+ */
+struct vmmi_away {
+  unsigned inside;
+  sigset_t mask, ours;
+};
+void vmmi_thread_away(struct vmmi_away *away);
+void vmmi_thread_back(const struct vmmi_away *away);
+
+/* Sets *set to all signals but the synchronous ones: SEGV BUS ILL FPE TRAP. */
+void vmmi_thread_async_signals(sigset_t *set);
+
+/* Says why a call fails, for vmm_error_text(); host is an errno value or 0.
+ * => error, so that it can end a function */
+int vmmi_error(int error, const char *why, int host);
+
+#endif
