@@ -1,0 +1,85 @@
+/*
+ * Frames: the host pages that hold guest memory, numbered by their place in the
+ * alias, one mapping of all of them that is never protected:
+ *
+ *   alias + (frame << page shift) = the frame's bytes
+ *
+ *   0            1 .............. extents ...................... limit
+ *   +------------+----------------+-------------------------------+
+ *   | zero frame | arena: runs of | extents: one for each object  |
+ *   |            | one memfd      | that has a descriptor         |
+ *   +------------+----------------+-------------------------------+
+ *
+ * A run is VMMI_CHUNK_SIZE bytes of the arena, aligned; a leaf of a page table or
+ * a chunk of an anonymous object takes one, so that a chunk's pages are neighbours
+ * in the host too.  Layer 2.  Locks: its own, a leaf.
+ */
+#ifndef VMMI_ARENA_H
+#define VMMI_ARENA_H
+
+#include "base.h"
+
+#define VMMI_CHUNK_SHIFT 21
+#define VMMI_CHUNK_SIZE ((uint64_t)1 << VMMI_CHUNK_SHIFT)
+#define VMMI_ZERO_FRAME 0
+
+/*
+ * What is known of a frame; of a guest page of several, the first one's counts.
+ * refs counts the page-table entries and pins that hold a private frame, and is 0
+ * for a frame that an object owns.
+ */
+struct vmmi_frame {
+  _Atomic uint32_t refs;
+  _Atomic uint32_t state; /* VMMI_FRAME_CODE | pins for writing */
+};
+enum {
+  VMMI_FRAME_CODE = 1u << 31, /* decoded somewhere: nobody may write silently */
+  VMMI_FRAME_PINS = ~VMMI_FRAME_CODE,
+};
+
+/* Makes the arena; idempotent.  -ENOMEM, -EMFILE ... */
+int vmmi_arena_init(void);
+
+/* => the frame's bytes; signal-safe */
+char *vmmi_arena_pointer(uint64_t frame);
+struct vmmi_frame *vmmi_arena_frame(uint64_t frame);
+/* => whether it belongs to the arena (and not to an extent) */
+bool vmmi_arena_owns(uint64_t frame);
+/* => how many runs are in use: for tests of leaks */
+uint64_t vmmi_arena_runs(void);
+/* The descriptor that backs an arena frame, and where in it. */
+int vmmi_arena_fd(void);
+uint64_t vmmi_arena_offset(uint64_t frame);
+
+/* Takes a run, all zeros; *frame is its first.  -ENOMEM.  signal-safe in enter */
+int vmmi_run_take(uint64_t *frame);
+/* The taker no longer needs it; its frames that are held live on. */
+void vmmi_run_drop(uint64_t frame);
+
+/* Takes a frame of a run that the caller holds, zero-filled: refs 0 -> 1.
+ * => false if somebody still holds it (a pin) */
+bool vmmi_frame_take(uint64_t frame, unsigned npages);
+void vmmi_frame_hold(uint64_t frame);
+/* The last holder's release frees the npages host pages of it. */
+void vmmi_frame_release(uint64_t frame, unsigned npages);
+
+/* Many releases, in ascending order, with one host call for neighbours: the
+ * frames are free when the batch has ended. */
+struct vmmi_free_batch {
+  uint64_t frame;
+  uint64_t count; /* host pages; 0: empty */
+};
+void vmmi_frame_release_batch(struct vmmi_free_batch *batch, uint64_t frame,
+                              unsigned npages);
+void vmmi_frame_end_batch(struct vmmi_free_batch *batch);
+
+/* Takes address space in the alias for nbytes of an object, where the caller
+ * maps it.  -ENOMEM.  May use malloc: not in signal context. */
+int vmmi_extent_take(uint64_t *frame, uint64_t nbytes);
+void vmmi_extent_drop(uint64_t frame, uint64_t nbytes);
+
+/* Copies, guarded by an exception-table entry: a truncated file is -EIO. */
+int vmmi_alias_copy(void *to, const void *from, size_t nbytes);
+int vmmi_alias_fill(void *to, int byte, size_t nbytes);
+
+#endif

@@ -1,0 +1,15 @@
+/*
+ * Memory for page tables and windows' records, which the fault path may take in
+ * signal context: blocks of one size are kept for reuse and never go back to the
+ * host, so that a late reader finds a block of the same kind.  Layer 2.
+ */
+#ifndef VMMI_METADATA_H
+#define VMMI_METADATA_H
+
+#include "base.h"
+
+/* => zeroed memory aligned to 64 bytes, or NULL; signal-safe inside enter */
+void *vmmi_metadata_alloc(size_t nbytes);
+void vmmi_metadata_free(void *block, size_t nbytes);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * Objects, inside.  An object with a descriptor has an extent of the alias;
+ * anonymous memory without one takes runs of the arena, chunk by chunk.
+ *
+ * The lock serialises everything that decides what mappings of a page may do
+ * silently: grants of silent bits, code, trackers.  Order: space, object, leaf,
+ * window.  Layer 2.
+ */
+#ifndef VMMI_OBJECT_H
+#define VMMI_OBJECT_H
+
+#include <pthread.h>
+
+#include <vmm/object.h>
+#include <vmm/tracker.h>
+
+#include "arena.h"
+
+struct vmmi_region;
+
+struct vmm_object {
+  unsigned magic;
+  _Atomic unsigned holds;
+  uint64_t nbytes;      /* (c) */
+  int fd;               /* (c) -1: runs of the arena */
+  uint64_t fd_offset;   /* (c) of byte 0, in fd */
+  uint64_t extent;      /* (c) first frame, if fd >= 0 */
+  uint64_t *runs;       /* (o) first frame + 1 of each chunk, if fd < 0; 0: none */
+  bool readonly;        /* (c) no shared writing */
+  pthread_mutex_t lock;
+  struct vmmi_region *regions; /* (o) that map it, by object_next */
+  struct vmm_tracker *trackers; /* (o) on it, by object_next */
+};
+
+bool vmmi_object_valid(const struct vmm_object *object);
+
+/* => 0 and the frame of the page at offset
+ * => object locked; signal-safe */
+int vmmi_object_frame(struct vmm_object *object, uint64_t offset,
+                      uint64_t *frame);
+
+/* The descriptor and offset to map a frame of it from. */
+void vmmi_object_backing(const struct vmm_object *object, uint64_t frame,
+                         int *fd, uint64_t *offset);
+
+#endif
