@@ -1,0 +1,188 @@
+/*
+ * Code that somebody keeps decoded.  A frame that is code (VMMI_FRAME_CODE) has no
+ * silent write right in any mapping; a writer makes it data again, which clears
+ * SEXEC everywhere and tells the notifiers, before it may write.
+ *
+ * A private frame has one entry; an object's frame has one in each region that
+ * maps its offset, in any space, found by the object's list of regions.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "resolve.h"
+#include "space.h"
+
+void vmmi_code_notify(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
+{
+  pthread_mutex_lock(&space->notify_lock);
+  for (struct vmm_notifier *n = space->notifiers; n != NULL; n = n->next)
+    n->invalidate(n, va, nbytes);
+  pthread_mutex_unlock(&space->notify_lock);
+  vmmi_count(&space->counters.invalidations, 1);
+}
+
+bool vmmi_code_may_be(vmm_pte_t pte)
+{
+  uint64_t frame = vmm_pte_frame(pte);
+
+  if (!(pte & VMM_PTE_PRESENT))
+    return false;
+  if (frame == VMMI_ZERO_FRAME)
+    return (pte & VMM_PTE_EXEC) != 0;
+  return (pte & VMM_PTE_SEXEC) ||
+         (atomic_load(&vmmi_arena_frame(frame)->state) & VMMI_FRAME_CODE);
+}
+
+/* ---- every mapping of a frame ---- */
+
+/* What is done to one entry of a frame. */
+typedef void change(struct vmm_space *space, vmm_addr_t va,
+                    vmmi_pte_slot *slot);
+
+static void change_entry(struct vmm_space *space, vmm_addr_t va,
+                         uint64_t frame, change *change)
+{
+  struct vmmi_leaf *leaf = vmmi_pagetable_walk(&space->pt, va, false);
+  vmmi_pte_slot *slot;
+  vmm_pte_t pte;
+
+  if (leaf == NULL)
+    return;
+  slot = &leaf->pte[vmmi_leaf_index(&space->pt, va)];
+  pte = atomic_load(slot);
+  if ((pte & VMM_PTE_PRESENT) && vmm_pte_frame(pte) == frame)
+    change(space, va, slot);
+}
+
+static void change_all(struct vmmi_region *region, vmm_addr_t va,
+                       uint64_t frame, change *change)
+{
+  struct vmm_object *object = region->object;
+  uint64_t offset = region->offset + (va - region->start);
+
+  if (object == NULL) {
+    change_entry(region->space, va, frame, change);
+    return;
+  }
+  for (struct vmmi_region *r = object->regions; r != NULL; r = r->object_next)
+    if (offset >= r->offset && offset - r->offset < r->end - r->start)
+      change_entry(r->space, r->start + (offset - r->offset), frame, change);
+}
+
+static void forget_entry(struct vmm_space *space, vmm_addr_t va,
+                         vmmi_pte_slot *slot)
+{
+  vmm_pte_t pte = atomic_load(slot);
+
+  while (!atomic_compare_exchange_weak(slot, &pte, vmm_pte_uncode(pte)))
+    ;
+  if (pte & VMM_PTE_SEXEC)
+    vmmi_window_narrow(space, va, space->page_nbytes);
+  vmmi_code_notify(space, va, space->page_nbytes);
+}
+
+static void note_entry(struct vmm_space *space, vmm_addr_t va,
+                       vmmi_pte_slot *slot)
+{
+  vmm_pte_t pte = atomic_load(slot);
+
+  if (!(pte & VMM_PTE_SWRITE))
+    return;
+  while (!atomic_compare_exchange_weak(slot, &pte, pte & ~VMM_PTE_SWRITE))
+    ;
+  vmmi_window_narrow(space, va, space->page_nbytes);
+}
+
+void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
+{
+  struct vmmi_frame *record = vmmi_arena_frame(frame);
+  vmm_pte_t pte = vmmi_pagetable_get(&region->space->pt, va);
+  bool code = atomic_load(&record->state) & VMMI_FRAME_CODE;
+
+  if (!code && !(pte & VMM_PTE_SEXEC))
+    return;
+  change_all(region, va, frame, forget_entry);
+  atomic_fetch_and(&record->state, ~(uint32_t)VMMI_FRAME_CODE);
+}
+
+bool vmmi_code_note(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
+{
+  struct vmmi_frame *record = vmmi_arena_frame(frame);
+  uint32_t state = 0;
+
+  if (frame == VMMI_ZERO_FRAME)
+    return true; /* nobody writes it; who replaces it will tell */
+  if (!atomic_compare_exchange_strong(&record->state, &state, VMMI_FRAME_CODE) &&
+      !(state & VMMI_FRAME_CODE))
+    return false;
+  change_all(region, va, frame, note_entry);
+  return true;
+}
+
+/* ---- the public side ---- */
+
+int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to, size_t nbytes)
+{
+  struct vmmi_request request = {
+    .space = space, .va = va, .access = VMM_EXEC, .nbytes = (uint32_t)nbytes
+  };
+  uint64_t in_page;
+  int result = vmmi_space_check(space);
+
+  if (result != 0)
+    return result;
+  in_page = va & (space->page_nbytes - 1);
+  if (to == NULL || nbytes == 0 || nbytes > space->page_nbytes - in_page)
+    return vmmi_error(-EINVAL, "fetch: more than one page", 0);
+  vmmi_thread_enter();
+  result = vmmi_resolve_call(&request);
+  if (result == 0) {
+    result = vmmi_alias_copy(to, vmmi_arena_pointer(request.frame) + in_page,
+                             nbytes);
+    if (result == 0 && !request.cacheable)
+      result = 1;
+    vmmi_space_unlock(space);
+  } else if (result == 1) { /* a handler said skip: zeros */
+    memset(to, 0, nbytes);
+  }
+  vmmi_thread_leave();
+  return result;
+}
+
+int vmm_notifier_add(struct vmm_space *space, struct vmm_notifier *n)
+{
+  int error = vmmi_space_check(space);
+
+  if (error == 0 && (n == NULL || n->invalidate == NULL))
+    error = vmmi_error(-EINVAL, "notifier: no function", 0);
+  if (error != 0)
+    return error;
+  vmmi_thread_enter();
+  pthread_mutex_lock(&space->notify_lock);
+  n->next = space->notifiers;
+  space->notifiers = n;
+  pthread_mutex_unlock(&space->notify_lock);
+  vmmi_thread_leave();
+  return 0;
+}
+
+int vmm_notifier_remove(struct vmm_space *space, struct vmm_notifier *n)
+{
+  struct vmm_notifier **place;
+  int error = vmmi_space_check(space);
+
+  if (error != 0)
+    return error;
+  vmmi_thread_enter();
+  pthread_mutex_lock(&space->notify_lock);
+  place = &space->notifiers;
+  while (*place != NULL && *place != n)
+    place = &(*place)->next;
+  if (*place != NULL)
+    *place = n->next;
+  else
+    error = vmmi_error(-ENOENT, "notifier: it was not added", 0);
+  pthread_mutex_unlock(&space->notify_lock);
+  vmmi_thread_leave();
+  return error;
+}

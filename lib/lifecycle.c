@@ -1,0 +1,50 @@
+/*
+ * A space's beginning and end as the program sees them: the checks, and the
+ * signals that the first space needs.
+ */
+#include <errno.h>
+
+#include "entry.h"
+#include "os.h"
+
+int vmm_space_create(struct vmm_space **space,
+                     const struct vmm_space_options *options)
+{
+  const volatile char *canary = vmmi_os_fork_canary();
+  struct vmm_space *made = NULL;
+  int error;
+
+  if (space == NULL)
+    return vmmi_error(-EINVAL, "space create: no place for the handle", 0);
+  if (canary == NULL)
+    return vmmi_error(-ENOMEM, "space: mmap", ENOMEM);
+  if (*canary == 0)
+    return vmmi_error(-ESTALE, "spaces are not inherited by fork()", 0);
+  vmmi_thread_enter();
+  error = vmmi_space_make(&made, options);
+  if (error == 0)
+    error = vmmi_signal_first_space();
+  if (error == 0)
+    *space = made;
+  else if (made != NULL)
+    vmmi_space_end(made);
+  vmmi_thread_leave();
+  return error;
+}
+
+int vmm_space_destroy(struct vmm_space *space)
+{
+  int error;
+
+  if (space == NULL)
+    return 0;
+  error = vmmi_space_check(space);
+  if (error != 0)
+    return error;
+  if (atomic_load(&space->users) != 0)
+    return vmmi_error(-EBUSY, "space: a pin or a tracker uses it", 0);
+  vmmi_thread_enter();
+  vmmi_space_end(space);
+  vmmi_thread_leave();
+  return 0;
+}

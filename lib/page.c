@@ -1,0 +1,352 @@
+/*
+ * What an access makes of a page.  A private page that is read shows the shared
+ * zero frame, or the object's frame, copy-on-write; the first write gives it a
+ * frame of its own, by preference its place in the leaf's run, so that neighbours
+ * are neighbours in the host too.
+ *
+ * A page whose frame is replaced is dropped from every window between the two
+ * (rule 3): first the entry loses its silent bits, then the windows the page, and
+ * only then does the entry get the new frame.
+ */
+#include "page.h"
+
+#include <errno.h>
+
+#include "tracker.h"
+
+void vmmi_page_lock(const struct vmmi_page_range *range)
+{
+  struct vmmi_region *region = range->region;
+
+  if (region->object != NULL)
+    pthread_mutex_lock(&region->object->lock);
+  pthread_mutex_lock(vmmi_space_leaf_lock(region->space, range->va));
+}
+
+void vmmi_page_unlock(const struct vmmi_page_range *range)
+{
+  struct vmmi_region *region = range->region;
+
+  pthread_mutex_unlock(vmmi_space_leaf_lock(region->space, range->va));
+  if (region->object != NULL)
+    pthread_mutex_unlock(&region->object->lock);
+}
+
+/* One page of the range, and what is to be done to it. */
+struct work {
+  struct vmmi_request *request;
+  struct vmmi_region *region;
+  struct vmm_space *space;
+  struct vmmi_leaf *leaf;
+  vmmi_pte_slot *slot;
+  vmm_addr_t va;
+  struct vmm_pte_watch watch;
+};
+
+static vmm_pte_t pte_rights(uint32_t rights)
+{
+  return (rights & VMM_READ ? VMM_PTE_READ : 0) |
+         (rights & VMM_WRITE ? VMM_PTE_WRITE : 0) |
+         (rights & VMM_EXEC ? VMM_PTE_EXEC : 0);
+}
+
+static vmm_pte_t narrow_entry(vmmi_pte_slot *slot, vmm_pte_t bits)
+{
+  vmm_pte_t pte = atomic_load(slot);
+
+  while (!atomic_compare_exchange_weak(slot, &pte, pte & ~bits))
+    ;
+  return pte;
+}
+
+/* ---- frames ---- */
+
+/* A zero-filled frame for the page: its place in the leaf's run, or, where a pin
+ * still holds what was there, in a new run. */
+static int take_frame(const struct work *work, uint64_t *frame)
+{
+  struct vmm_space *space = work->space;
+  struct vmmi_leaf *leaf = work->leaf;
+  unsigned i = vmmi_leaf_index(&space->pt, work->va);
+  uint64_t run = atomic_load(&leaf->run);
+  uint64_t fresh;
+  int error;
+
+  if (space->max_frames != 0 &&
+      atomic_load(&space->counters.frames) >= space->max_frames) {
+    work->request->reason = VMM_FAULT_LIMIT;
+    return -ENOMEM;
+  }
+  *frame = run + (uint64_t)i * space->page_frames;
+  if (run == VMMI_NO_RUN || !vmmi_frame_take(*frame, space->page_frames)) {
+    error = vmmi_run_take(&fresh);
+    if (error != 0) {
+      work->request->reason = VMM_FAULT_NO_MEMORY;
+      return -ENOMEM;
+    }
+    atomic_store(&leaf->run, fresh);
+    if (run != VMMI_NO_RUN)
+      vmmi_run_drop(run);
+    *frame = fresh + (uint64_t)i * space->page_frames;
+    vmmi_frame_take(*frame, space->page_frames);
+  }
+  vmmi_count(&space->counters.frames, 1);
+  return 0;
+}
+
+static void untake_frame(const struct work *work, uint64_t frame)
+{
+  vmmi_frame_release(frame, work->space->page_frames);
+  atomic_fetch_sub_explicit(&work->space->counters.frames, 1,
+                            memory_order_relaxed);
+}
+
+/* A frame of the page's own with the bytes of another, or zeros. */
+static int copy_frame(const struct work *work, uint64_t from, uint64_t *frame)
+{
+  struct vmmi_counters *counters = &work->space->counters;
+  int error = take_frame(work, frame);
+
+  if (error != 0)
+    return error;
+  if (from == VMMI_ZERO_FRAME) {
+    vmmi_count(&counters->zero_fills, 1);
+    return 0;
+  }
+  error = vmmi_alias_copy(vmmi_arena_pointer(*frame), vmmi_arena_pointer(from),
+                          work->space->page_nbytes);
+  if (error == 0) {
+    vmmi_count(&counters->copies, 1);
+    return 0;
+  }
+  untake_frame(work, *frame);
+  work->request->reason = VMM_FAULT_OBJECT;
+  return error;
+}
+
+/* => 0 and the frame that the region's object has for the page; the zero frame if
+ *    there is no object */
+static int backing_frame(const struct work *work, uint64_t *frame)
+{
+  struct vmmi_region *region = work->region;
+  int error;
+
+  *frame = VMMI_ZERO_FRAME;
+  if (region->object == NULL)
+    return 0;
+  error = vmmi_object_frame(region->object,
+                            region->offset + (work->va - region->start), frame);
+  if (error != 0)
+    work->request->reason = VMM_FAULT_NO_MEMORY;
+  return error;
+}
+
+/* ---- one page ---- */
+
+static void set_frame(const struct work *work, uint64_t frame, vmm_pte_t cow)
+{
+  vmm_pte_t keep = VMM_PTE_ACCESSED | VMM_PTE_MODIFIED | VMM_PTE_TRACKERS;
+  vmm_pte_t fresh = vmm_pte_make(frame, pte_rights(work->region->rights)) | cow;
+  vmm_pte_t pte = atomic_load(work->slot);
+
+  while (!atomic_compare_exchange_weak(work->slot, &pte, (pte & keep) | fresh))
+    ;
+}
+
+/* The page has no frame yet. */
+static int give_frame(const struct work *work, bool own)
+{
+  bool shared = vmmi_region_is_shared(work->region);
+  uint64_t backing, frame;
+  int error = backing_frame(work, &backing);
+
+  if (error != 0)
+    return error;
+  if (shared || !own) {
+    if (backing == VMMI_ZERO_FRAME)
+      vmmi_count(&work->space->counters.zero_maps, 1);
+    set_frame(work, backing, shared ? 0 : VMM_PTE_COW);
+    return 0;
+  }
+  error = copy_frame(work, backing, &frame);
+  if (error == 0)
+    set_frame(work, frame, 0);
+  return error;
+}
+
+/* The page has a frame that others see too; it gets one of its own. */
+static int replace_frame(const struct work *work)
+{
+  vmm_pte_t pte = narrow_entry(work->slot, VMM_PTE_SILENT);
+  uint64_t frame;
+  int error;
+
+  /* zeros without silent bits are in no window, or as zeros without rights */
+  if ((pte & VMM_PTE_SILENT) || vmm_pte_frame(pte) != VMMI_ZERO_FRAME)
+    vmmi_window_drop(work->space, work->va, work->space->page_nbytes);
+  if (vmmi_code_may_be(pte))
+    vmmi_code_notify(work->space, work->va, work->space->page_nbytes);
+  error = copy_frame(work, vmm_pte_frame(pte), &frame);
+  if (error == 0)
+    set_frame(work, frame, 0);
+  return error;
+}
+
+/* Young, dirty, and silent as far as rule 2 allows. */
+static void mark(const struct work *work, unsigned access)
+{
+  vmm_pte_t rights = pte_rights(work->region->rights);
+  vmm_pte_t pte = atomic_load(work->slot);
+  uint64_t frame = vmm_pte_frame(pte);
+  bool code = atomic_load(&vmmi_arena_frame(frame)->state) & VMMI_FRAME_CODE;
+  vmm_pte_t next;
+
+  do {
+    next = vmm_pte_mkyoung(vmm_pte_modify(pte, rights), work->watch);
+    if (access == VMM_WRITE)
+      next = vmm_pte_mkdirty(next, work->watch);
+    if (access == VMM_EXEC)
+      next = vmm_pte_mkexec(next);
+    if (code)
+      next &= ~VMM_PTE_SWRITE;
+  } while (!atomic_compare_exchange_weak(work->slot, &pte, next));
+  if (pte & ~next & VMM_PTE_SWRITE) /* it became code */
+    vmmi_window_narrow(work->space, work->va, work->space->page_nbytes);
+}
+
+static int promote_one(const struct work *work, unsigned access, bool pin)
+{
+  vmm_pte_t pte = atomic_load(work->slot);
+  bool own = access == VMM_WRITE || pin;
+  int error = 0;
+
+  if (!(pte & VMM_PTE_PRESENT))
+    error = give_frame(work, own);
+  else if ((pte & VMM_PTE_COW) && own)
+    error = replace_frame(work);
+  if (error != 0)
+    return error;
+  if (access == VMM_WRITE)
+    vmmi_code_forget(work->region, work->va,
+                     vmm_pte_frame(atomic_load(work->slot)));
+  mark(work, access);
+  return 0;
+}
+
+/* ---- as widely as is free ---- */
+
+/* The pages of the chunk that lie in the region. */
+void vmmi_page_widen(struct vmmi_page_range *range)
+{
+  struct vmm_space *space = range->region->space;
+  vmm_addr_t chunk = vmmi_align_down(range->va, VMMI_CHUNK_SIZE);
+  vmm_addr_t start = vmmi_max(chunk, range->region->start);
+  vmm_addr_t end = vmmi_min(chunk + VMMI_CHUNK_SIZE, range->region->end);
+
+  range->va = start;
+  range->npages = (unsigned)((end - start) >> space->page_shift);
+}
+
+bool vmmi_page_is_coarse(const struct vmmi_page_range *range,
+                         const struct vmmi_request *request)
+{
+  const struct vmmi_region *region = range->region;
+  const struct vmm_space *space = region->space;
+  struct vmmi_page_range wide = *range;
+
+  if ((region->flags & VMM_EXACT) || space->max_frames != 0 ||
+      (space->flags & VMM_EXACT))
+    return false;
+  if (request->window == NULL || request->access == VMM_EXEC)
+    return false;
+  if (vmmi_region_is_shared(region) && region->object->fd >= 0)
+    return false;
+  /* a private page with bytes behind it costs a copy */
+  if (region->object != NULL && !vmmi_region_is_shared(region) &&
+      request->access == VMM_WRITE)
+    return false;
+  vmmi_page_widen(&wide);
+  return vmmi_tracker_watch(region, wide.va,
+                            (uint64_t)wide.npages << space->page_shift)
+             .all == 0;
+}
+
+/* => whether the page can go along with the one that was asked for */
+static bool goes_along(const struct work *work, unsigned access)
+{
+  vmm_pte_t pte = atomic_load(work->slot);
+  uint64_t frame = vmm_pte_frame(pte);
+
+  if (!(pte & VMM_PTE_PRESENT))
+    return true;
+  if (pte & VMM_PTE_SEXEC)
+    return false;
+  if (atomic_load(&vmmi_arena_frame(frame)->state) != 0)
+    return false; /* code, or pinned */
+  return access != VMM_WRITE || !(pte & VMM_PTE_COW) ||
+         frame == VMMI_ZERO_FRAME;
+}
+
+/* Zero frames that a write replaces leave the windows by one call, not by one a
+ * page. */
+static void drop_zeros(const struct vmmi_page_range *range)
+{
+  struct vmm_space *space = range->region->space;
+  unsigned first = vmmi_leaf_index(&space->pt, range->va);
+  vmm_pte_t seen = 0;
+
+  for (unsigned i = first; i < first + range->npages; i++) {
+    vmm_pte_t pte = atomic_load(&range->leaf->pte[i]);
+
+    if ((pte & VMM_PTE_PRESENT) && vmm_pte_frame(pte) == VMMI_ZERO_FRAME)
+      seen |= narrow_entry(&range->leaf->pte[i], VMM_PTE_SREAD);
+  }
+  if (seen & VMM_PTE_SREAD)
+    vmmi_window_drop(space, range->va,
+                     (uint64_t)range->npages << space->page_shift);
+}
+
+static struct work work_on(const struct vmmi_page_range *range,
+                           struct vmmi_request *request, vmm_addr_t va)
+{
+  struct vmm_space *space = range->region->space;
+
+  return (struct work){
+    .request = request,
+    .region = range->region,
+    .space = space,
+    .leaf = range->leaf,
+    .slot = &range->leaf->pte[vmmi_leaf_index(&space->pt, va)],
+    .va = va,
+  };
+}
+
+int vmmi_page_promote(struct vmmi_page_range *range,
+                      struct vmmi_request *request)
+{
+  struct work asked = work_on(range, request, range->va);
+  bool coarse = vmmi_page_is_coarse(range, request);
+  uint64_t page = asked.space->page_nbytes;
+  int error;
+
+  if (!coarse)
+    asked.watch = vmmi_tracker_watch(asked.region, asked.va, page);
+  if (coarse)
+    vmmi_page_widen(range);
+  if (coarse && request->access == VMM_WRITE)
+    drop_zeros(range);
+  error = promote_one(&asked, request->access,
+                      (request->flags & VMMI_RESOLVE_PIN) != 0);
+  if (error != 0 || !coarse)
+    return error;
+  for (unsigned i = 0; i < range->npages; i++) {
+    struct work work = work_on(range, request, range->va + i * page);
+
+    if (work.va == asked.va || !goes_along(&work, request->access))
+      continue;
+    if (promote_one(&work, request->access, false) != 0)
+      break; /* the page that was asked for has what it needs */
+  }
+  request->reason = VMM_FAULT_NONE;
+  return 0;
+}

@@ -1,0 +1,362 @@
+/*
+ * The fault path.  A driver goes round while a stage says RESTART:
+ *
+ *   classify  the region and the right, the leaf; with faults disabled, only
+ *             what the entry grants already
+ *   tell      a tracker's callback, before the first access (no lock)
+ *   promote   a frame, young, dirty; as widely as is free (page.c)
+ *   install   in the window that missed
+ *   evict     the host is out of mappings: flush, once more (no lock)
+ *
+ * Locks: the space, shared; in promote the region's object, then the leaf; in
+ * install the window.  A lost race is a success that the access finds out about.
+ */
+#include "resolve.h"
+
+#include <errno.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "page.h"
+#include "tracker.h"
+
+#define RESTART 1
+
+/* What one resolution carries from stage to stage. */
+struct attempt {
+  struct vmmi_request *request;
+  struct vmmi_page_range range;
+  uint8_t told;     /* trackers whose callback was called */
+  unsigned evicted; /* how often */
+  bool silent;      /* the entry granted the access already */
+};
+
+static int fail(struct vmmi_request *request, unsigned reason, int error)
+{
+  request->reason = reason;
+  return error;
+}
+
+static vmm_pte_t silent_bit(unsigned access)
+{
+  switch (access) {
+  case VMM_WRITE:
+    return VMM_PTE_SWRITE;
+  case VMM_EXEC:
+    return VMM_PTE_SEXEC;
+  default:
+    return VMM_PTE_SREAD;
+  }
+}
+
+static void count_fault(struct vmmi_region *region, unsigned access)
+{
+  switch (access) {
+  case VMM_WRITE:
+    vmmi_count(&region->faults_write, 1);
+    break;
+  case VMM_EXEC:
+    vmmi_count(&region->faults_exec, 1);
+    break;
+  default:
+    vmmi_count(&region->faults_read, 1);
+  }
+}
+
+static vmm_addr_t request_page(const struct vmmi_request *request)
+{
+  return vmmi_align_down(request->va, request->space->page_nbytes);
+}
+
+static int classify(struct attempt *attempt)
+{
+  struct vmmi_request *request = attempt->request;
+  struct vmm_space *space = request->space;
+  struct vmmi_page_range *range = &attempt->range;
+  struct vmmi_region *region;
+
+  request->cookie = NULL;
+  request->handler = atomic_load(&space->handler);
+  request->handler_arg = atomic_load(&space->handler_arg);
+  if (request->va >= space->size)
+    return fail(request, VMM_FAULT_OUTSIDE, -EFAULT);
+  region = vmmi_region_at(space->regions, request->va);
+  request->region = region;
+  if (region == NULL)
+    return fail(request, VMM_FAULT_NO_REGION, -EFAULT);
+  request->cookie = region->cookie;
+  if (region->handler != NULL) {
+    request->handler = region->handler;
+    request->handler_arg = region->handler_arg;
+  }
+  if (!(region->rights & request->access))
+    return fail(request, VMM_FAULT_RIGHTS, -EFAULT);
+  range->region = region;
+  range->va = request_page(request);
+  range->npages = 1;
+  range->leaf = vmmi_pagetable_walk(&space->pt, request->va, true);
+  if (range->leaf == NULL)
+    return fail(request, VMM_FAULT_NO_MEMORY, -ENOMEM);
+  return 0;
+}
+
+/* A callback is called with no lock held, so the resolution begins again. */
+static int tell(struct attempt *attempt, struct vmm_tracker *tracker)
+{
+  struct vmmi_request *request = attempt->request;
+  struct vmmi_region *region = request->region;
+  vmm_addr_t at = request_page(request);
+  struct vmm_tracker copy = { .touched = tracker->touched,
+                              .arg = tracker->arg };
+
+  if (tracker->object != NULL)
+    at = region->offset + (at - region->start);
+  attempt->told |= (uint8_t)(1u << tracker->slot);
+  vmmi_space_unlock(request->space);
+  copy.touched(tracker, at, copy.arg);
+  vmmi_space_lock_shared(request->space);
+  return RESTART;
+}
+
+static int promote(struct attempt *attempt)
+{
+  struct vmmi_request *request = attempt->request;
+  struct vmmi_page_range *range = &attempt->range;
+  unsigned i = vmmi_leaf_index(&request->space->pt, range->va);
+  struct vmm_tracker *tracker;
+  vmm_pte_t pte;
+  int error = 0;
+
+  vmmi_page_lock(range);
+  pte = atomic_load(&range->leaf->pte[i]);
+  attempt->silent = (pte & silent_bit(request->access)) != 0;
+  if (request->flags & VMMI_RESOLVE_PIN)
+    attempt->silent &= vmm_pte_frame(pte) != VMMI_ZERO_FRAME;
+  tracker = vmmi_tracker_to_tell(range->region, range->va, request->access, pte);
+  if (tracker != NULL && (attempt->told & (1u << tracker->slot)))
+    tracker = NULL;
+  if (request->flags & VMMI_RESOLVE_NOFAULT) {
+    if (!attempt->silent)
+      error = fail(request, VMM_FAULT_DISABLED, -EFAULT);
+  } else if (attempt->silent) {
+    if (vmmi_page_is_coarse(range, request))
+      vmmi_page_widen(range); /* the window lost more than this page */
+  } else if (tracker == NULL) {
+    error = vmmi_page_promote(range, request);
+  }
+  if (error == 0 && request->access == VMM_EXEC)
+    request->cacheable =
+        vmmi_code_note(range->region, request_page(request),
+                       vmm_pte_frame(atomic_load(&range->leaf->pte[i])));
+  vmmi_page_unlock(range);
+  if (tracker != NULL && error == 0 &&
+      !(request->flags & VMMI_RESOLVE_NOFAULT))
+    return tell(attempt, tracker);
+  return error;
+}
+
+static int evict(struct attempt *attempt)
+{
+  struct vmmi_request *request = attempt->request;
+
+  if (attempt->evicted == 2)
+    return fail(request, VMM_FAULT_NO_MEMORY, -ENOMEM);
+  vmmi_space_unlock(request->space);
+  vmmi_thread_enter();
+  /* the window that was refused has flushed itself; then all others */
+  if (attempt->evicted++ > 0)
+    vmmi_window_flush_all();
+  vmmi_thread_leave();
+  vmmi_space_lock_shared(request->space);
+  return RESTART;
+}
+
+static int install(struct attempt *attempt)
+{
+  struct vmmi_request *request = attempt->request;
+  const struct vmmi_page_range *range = &attempt->range;
+  struct vmmi_install what = {
+    .va = range->va,
+    .npages = range->npages,
+    .access = request->access,
+    .leaf = range->leaf,
+    .object = range->region->object,
+    .huge = (range->region->flags & VMM_HUGE) != 0,
+    .wired = (range->region->flags & VMM_WIRED) != 0,
+  };
+  int changed;
+
+  request->frame = vmm_pte_frame(atomic_load(
+      &range->leaf->pte[vmmi_leaf_index(&request->space->pt, request->va)]));
+  if (request->window == NULL) {
+    request->unchanged = attempt->silent;
+    return 0;
+  }
+  changed = vmmi_window_install(request->window, &what);
+  if (changed < 0)
+    return evict(attempt);
+  request->unchanged = attempt->silent && changed == 0;
+  return 0;
+}
+
+static void count_result(struct attempt *attempt, int error)
+{
+  struct vmmi_request *request = attempt->request;
+  struct vmmi_counters *counters = &request->space->counters;
+  struct vmm_stats *own = &vmmi_thread_self.stats;
+  struct vmmi_region *region = request->region;
+
+  if (region != NULL)
+    count_fault(region, request->access);
+  if (error != 0) {
+    if (region != NULL)
+      vmmi_count(&region->unresolved, 1);
+    return;
+  }
+  vmmi_count(&counters->repaired, 1);
+  vmmi_count(&region->repaired, 1);
+  own->repaired++;
+  if (!attempt->silent)
+    return;
+  vmmi_count(&counters->spurious, 1);
+  vmmi_count(&region->spurious, 1);
+  own->spurious++;
+}
+
+static void count_arrival(struct vmmi_request *request)
+{
+  struct vmmi_counters *counters = &request->space->counters;
+  struct vmm_stats *own = &vmmi_thread_self.stats;
+
+  switch (request->access) {
+  case VMM_WRITE:
+    vmmi_count(&counters->faults_write, 1);
+    own->faults_write++;
+    break;
+  case VMM_EXEC:
+    vmmi_count(&counters->faults_exec, 1);
+    own->faults_exec++;
+    break;
+  default:
+    vmmi_count(&counters->faults_read, 1);
+    own->faults_read++;
+  }
+}
+
+int vmmi_resolve_locked(struct vmmi_request *request)
+{
+  struct attempt attempt = { .request = request };
+  struct vmm_space *space = request->space;
+  int error;
+
+  /* a signal may come for a space that has just been destroyed */
+  if (atomic_load(&space->magic) != VMMI_SPACE_MAGIC)
+    return fail(request, VMM_FAULT_NO_REGION, -EFAULT);
+  request->region = NULL;
+  request->reason = VMM_FAULT_NONE;
+  count_arrival(request);
+  vmmi_space_lock_shared(space);
+  do {
+    error = classify(&attempt);
+    if (error == 0)
+      error = promote(&attempt);
+    if (error == 0)
+      error = install(&attempt);
+  } while (error == RESTART);
+  count_result(&attempt, error);
+  if (error != 0) {
+    request->region = NULL;
+    vmmi_space_unlock(space);
+  }
+  return error;
+}
+
+int vmmi_resolve(struct vmmi_request *request)
+{
+  int error = vmmi_resolve_locked(request);
+
+  if (error == 0) {
+    request->region = NULL;
+    vmmi_space_unlock(request->space);
+  }
+  return error;
+}
+
+/* ---- when the table can't ---- */
+
+void vmmi_resolve_describe(const struct vmmi_request *request, int error,
+                           struct vmm_fault *fault)
+{
+  memset(fault, 0, sizeof(*fault));
+  fault->access = request->access;
+  fault->reason = request->reason;
+  fault->va = request->va;
+  fault->nbytes = request->nbytes;
+  fault->error = error;
+  fault->space = request->space;
+  fault->cookie = request->cookie;
+}
+
+void vmmi_resolve_give_up(struct vmmi_request *request,
+                          const struct vmm_fault *fault)
+{
+  struct vmmi_thread *self = &vmmi_thread_self;
+
+  self->last = *fault;
+  self->last.info = NULL;
+  self->last.context = NULL;
+  self->has_last = true;
+  self->stats.unresolved++;
+  if (request != NULL)
+    vmmi_count(&request->space->counters.unresolved, 1);
+}
+
+enum vmm_verdict vmmi_resolve_ask(struct vmmi_request *request,
+                                  struct vmm_fault *fault)
+{
+  struct vmmi_thread *self = &vmmi_thread_self;
+  const ucontext_t *context = fault->context;
+  unsigned inside = self->inside;
+  enum vmm_verdict verdict;
+  sigset_t mask = self->mask;
+  sigset_t ours;
+
+  if (request->handler == NULL || self->nofault > 0)
+    return VMM_DECLINE;
+  self->inside = 0;
+  pthread_sigmask(SIG_SETMASK, context != NULL ? &context->uc_sigmask : &mask,
+                  &ours);
+  verdict = request->handler(fault, request->handler_arg);
+  pthread_sigmask(SIG_SETMASK, &ours, NULL);
+  self->inside = inside;
+  self->mask = mask;
+  if (verdict != VMM_DECLINE) {
+    vmmi_count(&request->space->counters.handled, 1);
+    self->stats.handled++;
+  }
+  return verdict;
+}
+
+int vmmi_resolve_call(struct vmmi_request *request)
+{
+  struct vmm_fault fault;
+  int error;
+
+  if (vmmi_thread_self.nofault > 0)
+    request->flags |= VMMI_RESOLVE_NOFAULT;
+  while ((error = vmmi_resolve_locked(request)) != 0) {
+    enum vmm_verdict verdict;
+
+    vmmi_resolve_describe(request, error, &fault);
+    vmmi_thread_enter();
+    verdict = vmmi_resolve_ask(request, &fault);
+    vmmi_thread_leave();
+    if (verdict == VMM_SKIP)
+      return 1;
+    if (verdict == VMM_RETRY)
+      continue;
+    vmmi_resolve_give_up(request, &fault);
+    return vmmi_error(error, vmm_fault_reason_name(fault.reason), 0);
+  }
+  return 0;
+}

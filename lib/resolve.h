@@ -1,0 +1,77 @@
+/*
+ * The fault path: one function that every access goes through which a window did
+ * not satisfy, from a signal, a copy, a pin, a fetch or a fixup.  Layer 4.
+ */
+#ifndef VMMI_RESOLVE_H
+#define VMMI_RESOLVE_H
+
+#include "space.h"
+
+enum {
+  VMMI_RESOLVE_NOFAULT = 1 << 0, /* repair a stale window only */
+  VMMI_RESOLVE_PIN = 1 << 1,     /* a frame of its own, even for reading */
+};
+
+struct vmmi_request {
+  struct vmm_space *space;
+  struct vmmi_window *window; /* to install in; NULL: none (a call's access) */
+  vmm_addr_t va;
+  unsigned access;            /* VMM_READ, VMM_WRITE or VMM_EXEC */
+  unsigned flags;             /* VMMI_RESOLVE_* */
+  uint32_t nbytes;            /* of the access, for the fault record; 0: unknown */
+
+  /* out */
+  uint64_t frame;             /* of the page, if 0 is returned */
+  struct vmmi_region *region; /* that holds it; while the space is locked */
+  bool cacheable;             /* VMM_EXEC: writers will tell before they write */
+  bool unchanged;             /* 0 is returned, but nothing was to be repaired */
+  unsigned reason;            /* enum vmm_fault_reason, else */
+  void *cookie;               /* the region's */
+  vmm_fault_handler *handler; /* the region's, else the space's, or NULL */
+  void *handler_arg;
+};
+
+/*
+ * => 0 the access may be repeated; else -EFAULT, -ENOMEM or -EIO with a reason
+ * => no lock held, inside vmmi_thread_enter() or our signal handler; signal-safe;
+ *    calls trackers' callbacks
+ */
+int vmmi_resolve(struct vmmi_request *request);
+
+/*
+ * As vmmi_resolve(), and leaves with the space locked (shared) if it gives 0, so
+ * that request->frame stays what it is: for access by the alias.
+ */
+int vmmi_resolve_locked(struct vmmi_request *request);
+
+/*
+ * For a call's access: resolves; asks the handlers if that fails; records the
+ * fault for vmm_fault_last().  Leaves locked as above on 0.
+ * => 0; 1 skip (a handler said VMM_SKIP; not locked); -EFAULT -ENOMEM -EIO
+ */
+int vmmi_resolve_call(struct vmmi_request *request);
+
+/* Nobody repaired the access (request is NULL if it met no window): records it for vmm_fault_last(), counts it.
+ * => signal-safe */
+void vmmi_resolve_give_up(struct vmmi_request *request,
+                          const struct vmm_fault *fault);
+
+/* Fills a fault record from a request that failed; the rest of it is zero. */
+void vmmi_resolve_describe(const struct vmmi_request *request, int error,
+                           struct vmm_fault *fault);
+
+/* => the verdict of the request's handler about fault, run with the interrupted
+ *    signal mask and no lock; VMM_DECLINE if there is none (signal_inside.c uses
+ *    it too); counts handled */
+enum vmm_verdict vmmi_resolve_ask(struct vmmi_request *request,
+                                  struct vmm_fault *fault);
+
+/* The pages of one stretch, all in one leaf; shared with wire. */
+struct vmmi_stretch {
+  struct vmmi_region *region;
+  struct vmmi_leaf *leaf;
+  vmm_addr_t va;
+  unsigned npages;
+};
+
+#endif
