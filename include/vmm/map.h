@@ -27,9 +27,11 @@ struct vmm_map_options {
 /*
  * Maps nbytes at *va.  With VMM_ANY the library chooses the lowest free place
  * at or above *va and stores it there.  With VMM_REPLACE what was mapped there
- * is unmapped in the same step.  options may not be NULL.
+ * is unmapped in the same step; if wiring fails then, the range stays unmapped.
+ * VMM_HUGE with VMM_ANY aligns to 2 MiB.  options may not be NULL.
  *
- * -EINVAL  the range leaves the space, or the offset the object
+ * -EINVAL  the range leaves the space, or the offset the object; a space with
+ *          another page size maps the object already
  * -EEXIST  something is mapped there, and no VMM_REPLACE
  * -ENOMEM  no free place, no memory; with VMM_WIRED: no frames, no mappings
  * -EACCES  shared writing to an object that is read-only
@@ -115,10 +117,10 @@ VMM_API int vmm_region_find(struct vmm_space *space, vmm_addr_t va,
  * Page-table entries of the range, one word a page, VMM_PTE_* of <vmm/pte.h>;
  * 0 for a page never touched.  The bits of clear (VMM_PTE_ACCESSED,
  * VMM_PTE_MODIFIED) are fetched and cleared in one step: an access after the
- * call sets them again.  In a range that is not exact (VMM_EXACT) young and
+ * call sets them again, but for wired pages, which keep their bits.  In a range that is not exact (VMM_EXACT) young and
  * dirty are upper bounds.  out may be NULL.
  *
- * -EINVAL  clear has other bits
+ * -EINVAL  clear has other bits; out lies in a window
  */
 VMM_API int vmm_pages(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
                       uint64_t clear, uint64_t *out);

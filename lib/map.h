@@ -1,0 +1,53 @@
+/*
+ * What map, protect, move and wire share: cutting regions at the ends of a range,
+ * and taking a range out of a space.  Layer 4.
+ */
+#ifndef VMMI_MAP_H
+#define VMMI_MAP_H
+
+#include "resolve.h"
+
+/* Spare regions for the cuts of one call, so that cutting can't fail. */
+struct vmmi_cuts {
+  struct vmmi_region *spare[4];
+  unsigned count;
+};
+
+/* Gets what vmmi_map_cut() may need at these two addresses.  -ENOMEM
+ * => space locked */
+int vmmi_map_prepare_cuts(struct vmm_space *space, struct vmmi_cuts *cuts,
+                          vmm_addr_t va, vmm_addr_t end);
+/* A region that goes over va becomes two that meet there. */
+void vmmi_map_cut(struct vmm_space *space, struct vmmi_cuts *cuts,
+                  vmm_addr_t va);
+void vmmi_map_free_cuts(struct vmmi_cuts *cuts);
+/* Pieces of one mapping that are alike again, within [va, end] and at its ends,
+ * become one. */
+void vmmi_map_mend(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
+
+/* => whether regions cover all of the range */
+bool vmmi_map_covers(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
+
+/* The region's object, if it has one, locked while the region's fields change. */
+void vmmi_map_lock_object(struct vmmi_region *region);
+void vmmi_map_unlock_object(struct vmmi_region *region);
+
+/* Takes all silent bits from the range's entries, and the range from the windows;
+ * tells the notifiers of code.  What follows may change entries and frames.
+ * => space locked */
+void vmmi_map_silence(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
+
+/* Unmaps the range, whose ends are cut; vmmi_tracker_reserve() was called.
+ * => space locked */
+void vmmi_map_remove(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
+
+/* -EINVAL -EACCES -ENOTSUP for rights that a mapping of the object can't have */
+int vmmi_map_check_rights(const struct vmm_object *object, uint32_t flags,
+                          uint32_t rights);
+
+/* Brings every page of the range in with all the rights that its regions have.
+ * -ENOMEM, -EACCES, -EIO
+ * => no lock held */
+int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
+
+#endif

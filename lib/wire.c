@@ -1,0 +1,127 @@
+/*
+ * Wiring: every page has its frame and stands in the space's window, so that
+ * neither an access nor a system call ever misses it.
+ */
+#include <errno.h>
+
+#include "map.h"
+#include "tracker.h"
+
+/* What must be granted so that no access that the region allows faults. */
+static unsigned widest_access(uint32_t rights)
+{
+  if (rights & VMM_WRITE)
+    return VMM_WRITE;
+  return rights & VMM_READ ? VMM_READ : VMM_EXEC;
+}
+
+static int populate_page(struct vmm_space *space, vmm_addr_t va)
+{
+  struct vmmi_request request = {
+    .space = space, .window = &space->window, .va = va
+  };
+  struct vmmi_region *region;
+
+  vmmi_space_lock_shared(space);
+  region = vmmi_region_at(space->regions, va);
+  request.access = region != NULL ? widest_access(region->rights) : VMM_READ;
+  vmmi_space_unlock(space);
+  if (vmmi_window_granted(&space->window, va) & request.access)
+    return 0;
+  return vmmi_resolve(&request);
+}
+
+int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
+{
+  int error = 0;
+
+  vmmi_thread_enter();
+  for (; error == 0 && va < end; va += space->page_nbytes)
+    error = populate_page(space, va);
+  vmmi_thread_leave();
+  return error;
+}
+
+/* => space locked */
+static int check_wire(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
+{
+  if (!vmmi_map_covers(space, va, end))
+    return vmmi_error(-ENOMEM, "a part of the range is not mapped", 0);
+  while (va < end) {
+    struct vmmi_region *region = vmmi_region_at(space->regions, va);
+    uint64_t nbytes = vmmi_min(end, region->end) - va;
+    vmm_pte_t watched;
+
+    if (region->rights == 0)
+      return vmmi_error(-EACCES, "wire: the range has no rights", 0);
+    vmmi_map_lock_object(region);
+    watched = vmmi_tracker_watch(region, va, nbytes).all;
+    vmmi_map_unlock_object(region);
+    if (watched != 0)
+      return vmmi_error(-EBUSY, "wire: a tracker watches the range", 0);
+    va = region->end;
+  }
+  return 0;
+}
+
+/* => space locked, covered, and the cuts prepared */
+static void set_wired(struct vmm_space *space, struct vmmi_cuts *cuts,
+                      vmm_addr_t va, vmm_addr_t end, bool wired)
+{
+  vmmi_map_cut(space, cuts, va);
+  vmmi_map_cut(space, cuts, end);
+  for (vmm_addr_t at = va; at < end;) {
+    struct vmmi_region *region = vmmi_region_at(space->regions, at);
+
+    vmmi_map_lock_object(region);
+    region->flags = wired ? region->flags | VMM_WIRED
+                          : region->flags & ~(uint32_t)VMM_WIRED;
+    vmmi_map_unlock_object(region);
+    at = region->end;
+  }
+  /* its pages come back as what they are now */
+  vmmi_window_clear(space, va, end - va);
+  vmmi_map_mend(space, va, end);
+}
+
+static int change(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
+                  bool wired)
+{
+  struct vmmi_cuts cuts = { .count = 0 };
+  vmm_addr_t end = va + nbytes;
+  int error = vmmi_space_check_range(space, va, nbytes);
+
+  if (error != 0)
+    return error;
+  vmmi_space_lock(space);
+  if (wired)
+    error = check_wire(space, va, end);
+  else if (!vmmi_map_covers(space, va, end))
+    error = vmmi_error(-ENOMEM, "a part of the range is not mapped", 0);
+  if (error == 0)
+    error = vmmi_map_prepare_cuts(space, &cuts, va, end);
+  if (error == 0)
+    set_wired(space, &cuts, va, end, wired);
+  vmmi_map_free_cuts(&cuts);
+  vmmi_space_unlock(space);
+  return error;
+}
+
+int vmm_wire(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
+{
+  int error = change(space, va, nbytes, true);
+
+  if (error != 0)
+    return error;
+  error = vmmi_wire_populate(space, va, va + nbytes);
+  if (error != 0) {
+    change(space, va, nbytes, false);
+    return vmmi_error(error, "wire: a page could not be brought in", 0);
+  }
+  return 0;
+}
+
+int vmm_unwire(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
+{
+  return change(space, va, nbytes, false);
+}
