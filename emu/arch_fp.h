@@ -2,8 +2,8 @@
  * The host's floating-point hardware under the guest's rounding mode, for the
  * cases where it gives exactly what fp.c does.  Its sticky flags stay in the
  * host's register while a dispatch loop runs; vmmi_fp_enter() and
- * vmmi_fp_leave() go round it.  Where the host is not known, VMMI_FP_HOST is 0
- * and fp.c does it all.
+ * vmmi_fp_leave() go round it.  Where the host is not known, or VMM_NO_HOST_FP
+ * is defined (to test fp.c), VMMI_FP_HOST is 0 and fp.c does it all.
  *
  * An operation here is only for operands and modes that the host rounds as
  * asked (fp.slow is 0); a NaN result is to be computed again by fp.c, which
@@ -15,7 +15,7 @@
 #include <string.h>
 #include "fp.h"
 
-#if defined __x86_64__ && defined __GNUC__
+#if defined __x86_64__ && defined __GNUC__ && !defined VMM_NO_HOST_FP
 
 enum { VMMI_FP_HOST = 1 };
 

@@ -5,7 +5,8 @@
  *   d s t r   rd rs1 rs2 rs3              D S T R   the same, of f registers
  *   j o q     immediate of I; of I, S before an address
  *   p a u     of B, J, U                  > <       shift count of 6, 5 bits
- *   m         rounding mode               A         aq and rl
+ *   m e       rounding mode, of what is     A         aq and rl
+ *             exact anyhow
  *   E Z       CSR, its immediate          P Q       fence's sets
  *   0 ( ) ,   print themselves or nothing
  *
@@ -90,6 +91,7 @@ static bool take_operand(char letter, uint32_t raw, struct riscv_insn *insn)
   case 'E': insn->imm = field(raw, 20, 12, 0); break;
   case 'Z': insn->rs1 = field(raw, 15, 5, 0); break;
   case 'm':
+  case 'e':
     insn->rm = field(raw, 12, 3, 0);
     insn->imm = insn->rm ^ RISCV_RM_DYN;
     return insn->rm != 5 && insn->rm != 6;
@@ -171,7 +173,7 @@ static bool take_imm16(char letter, uint32_t raw, int32_t *imm)
  *   r        rs1 in 11:7, not 0            t V G    rs2 in 6:2: any, not 0, f
  *   y Y      rd in 4:2, f                  z        rs1 in 9:7
  *   q Q      rs2 in 4:2, f                 2 X      rs1 = x2; rd too
- *   1 N      rd = x1; nothing: not printed
+ *   1        rd = x1: not printed
  * and the immediates of take_imm16().
  */
 static bool take_operand16(char letter, uint32_t raw, struct riscv_insn *insn)

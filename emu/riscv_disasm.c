@@ -100,6 +100,10 @@ static void put_operand(struct text *text, char letter, vmm_addr_t pc,
   case 'P': put_fence_set(text, insn->raw >> 24 & 15); break;
   case 'Q': put_fence_set(text, insn->raw >> 20 & 15); break;
   case 'm': put_rounding(text, insn->rm); break;
+  case 'e':
+    if (insn->rm != 0)
+      put_rounding(text, insn->rm);
+    break;
   case '(': case ')': case ',': put(text, "%c", letter); break;
   }
 }
@@ -121,7 +125,7 @@ static void put_operand16(struct text *text, char letter, vmm_addr_t pc,
   case 'p': case 'a':
     put(text, "0x%" PRIx64, pc + (uint64_t)(int64_t)insn->imm);
     break;
-  case '1': case 'N': break;
+  case '1': break;
   case '(': case ')': case ',': put(text, "%c", letter); break;
   default: put(text, "%" PRId32, insn->imm); break;
   }
@@ -164,7 +168,8 @@ int vmmi_riscv_disassemble(vmm_addr_t pc, const void *code, size_t nbytes,
   if (*letter != '\0')
     put(&text, " ");
   for (; *letter != '\0'; letter++) {
-    if (*letter == ',' && letter[1] == 'm' && insn.nbytes == 4)
+    if (insn.nbytes == 4 && *letter == ',' &&
+        (letter[1] == 'm' || letter[1] == 'e'))
       continue; /* the rounding mode brings its comma */
     if (insn.nbytes == 4)
       put_operand(&text, *letter, pc, &insn);
