@@ -1,0 +1,323 @@
+#define _GNU_SOURCE 1
+/*
+ * SIGNAL CONTEXT.  Everything here runs in a handler of SIGSEGV or SIGBUS, which
+ * may have interrupted anything: no malloc, no stdio, no lazily made thread-local
+ * variable, no lock but through vmmi_resolve(), no errno left changed, no longjmp.
+ * What it calls says "signal-safe" where it is declared.
+ *
+ * All but the synchronous signals are blocked.  A fault goes its way (rule 10):
+ * repair, the region's or space's handler, exception table, registered code's
+ * handler, the handler before ours, the default action.  Exactly one ends it.
+ */
+#include "entry.h"
+
+#include <errno.h>
+
+#include "arch.h"
+#include "os.h"
+#include "os_signal.h"
+
+/* An access that faults again though nothing is to be repaired is one for good
+ * after so many times; another thread's repair may explain the first. */
+#define LIVELOCK_LIMIT 16
+
+struct event {
+  int signal;
+  siginfo_t *info;
+  void *context;
+  uintptr_t pc;
+  struct vmmi_request request; /* window NULL: the fault is in none */
+  struct vmm_fault fault;
+};
+
+/* ---- whose fault, and which ---- */
+
+/* A child of fork() has the records of windows that it did not inherit. */
+static bool in_child(void)
+{
+  const volatile char *canary = vmmi_os_fork_canary();
+
+  return canary == NULL || *canary == 0;
+}
+
+static unsigned access_kind(const struct event *event)
+{
+  const struct vmmi_request *request = &event->request;
+  unsigned access = vmmi_arch_access(event->context);
+
+  if (access != 0)
+    return access;
+  if ((uintptr_t)event->info->si_addr == event->pc)
+    return VMM_EXEC;
+  /* a read, unless reading is granted already */
+  if (request->window == NULL || request->va >= request->space->size)
+    return VMM_READ;
+  return vmmi_window_granted(request->window, request->va) & VMM_READ
+             ? VMM_WRITE
+             : VMM_READ;
+}
+
+/* Finds the window, unless the library itself was interrupted, in its alias or
+ * with its locks: its own accesses have entries in the exception table. */
+static void find_window(struct event *event, bool inside)
+{
+  struct vmmi_request *request = &event->request;
+  bool misaligned = event->signal == SIGBUS &&
+                    event->info->si_code == BUS_ADRALN;
+
+  request->va = (uintptr_t)event->info->si_addr;
+  if (!inside && !misaligned && !in_child())
+    request->window = vmmi_window_find(event->info->si_addr, &request->va);
+  if (request->window != NULL)
+    request->space = request->window->space;
+  request->access = access_kind(event);
+}
+
+/* ---- the table repairs it ---- */
+
+/* => whether the host can't give the page: a truncated file, a full disk */
+static bool is_object_gone(const struct vmmi_request *request)
+{
+  uint64_t offset = request->va & (request->space->page_nbytes - 1);
+
+  return vmmi_arch_probe(vmmi_arena_pointer(request->frame) + offset,
+                         request->access == VMM_WRITE) != 0;
+}
+
+/* Counts an access that faults with nothing to repair.
+ * => whether it has done so too often, with no change of the window between */
+static bool is_livelock(const struct event *event)
+{
+  struct vmmi_thread *self = &vmmi_thread_self;
+  const struct vmmi_request *request = &event->request;
+  uint64_t changes = atomic_load(&request->window->changes);
+
+  if (self->again_pc != event->pc || self->again_va != request->va ||
+      self->again_changes != changes)
+    self->again = 0;
+  self->again_pc = event->pc;
+  self->again_va = request->va;
+  self->again_changes = changes;
+  if (++self->again < LIVELOCK_LIMIT)
+    return false;
+  self->again = 0;
+  return true;
+}
+
+/* => 0 the access may be repeated; else an error, with request->reason */
+static int repair(struct event *event)
+{
+  struct vmmi_request *request = &event->request;
+  bool gone;
+  int error;
+
+  if (vmmi_thread_self.nofault > 0)
+    request->flags |= VMMI_RESOLVE_NOFAULT;
+  error = vmmi_resolve_locked(request);
+  if (error != 0)
+    return error;
+  gone = event->signal == SIGBUS && is_object_gone(request);
+  request->region = NULL;
+  vmmi_space_unlock(request->space);
+  if (gone) {
+    request->reason = VMM_FAULT_OBJECT;
+    return -EIO;
+  }
+  if (request->unchanged && is_livelock(event)) {
+    request->reason = VMM_FAULT_LIVELOCK;
+    return -EFAULT;
+  }
+  return 0;
+}
+
+/* ---- verdicts ---- */
+
+/* => whether there was an instruction to step over */
+static bool step_over(struct event *event)
+{
+  unsigned char code[VMMI_ARCH_INSN_MAX];
+  uintptr_t page = (uintptr_t)1 << vmmi_os_page_shift();
+  size_t nbytes = sizeof(code);
+  size_t length;
+
+  if (vmmi_arch_copy(code, (const void *)event->pc, nbytes) != 0) {
+    nbytes = (size_t)vmmi_min(nbytes, page - (event->pc & (page - 1)));
+    if (vmmi_arch_copy(code, (const void *)event->pc, nbytes) != 0)
+      return false;
+  }
+  length = vmmi_arch_insn_length(code, nbytes);
+  if (length == 0)
+    return false;
+  vmmi_arch_set_pc(event->context, event->pc + length);
+  return true;
+}
+
+/* => whether the verdict ends the fault */
+static bool obey(struct event *event, enum vmm_verdict verdict)
+{
+  switch (verdict) {
+  case VMM_RETRY:
+  case VMM_RESUME: /* the handler has set the pc */
+    return true;
+  case VMM_SKIP:
+    if (step_over(event))
+      return true;
+    break;
+  case VMM_DECLINE:
+    break;
+  }
+  vmmi_arch_set_pc(event->context, event->pc); /* for those who come next */
+  return false;
+}
+
+/* ---- the way of a fault ---- */
+
+static void describe(struct event *event, int error)
+{
+  struct vmm_fault *fault = &event->fault;
+
+  vmmi_resolve_describe(&event->request, error, fault);
+  fault->host_pc = (void *)event->pc;
+  fault->info = event->info;
+  fault->context = event->context;
+}
+
+/* The host's pc may say what is next, whoever's address it is. */
+static bool go_by_pc(struct event *event)
+{
+  uintptr_t fixup = vmmi_extable_find(event->pc);
+
+  if (fixup != 0) {
+    vmmi_arch_set_pc(event->context, fixup);
+    return true;
+  }
+  return obey(event, vmmi_extable_ask(event->pc, &event->fault));
+}
+
+static bool deal_with(struct event *event, bool inside)
+{
+  struct vmmi_request *request = &event->request;
+  int error;
+
+  find_window(event, inside);
+  if (request->window == NULL) {
+    request->reason = VMM_FAULT_OUTSIDE;
+    describe(event, -EFAULT);
+    if (!go_by_pc(event))
+      return false;
+    if (!inside)
+      vmmi_resolve_give_up(NULL, &event->fault);
+    return true;
+  }
+  error = repair(event);
+  if (error == 0)
+    return true;
+  describe(event, error);
+  if (obey(event, vmmi_resolve_ask(request, &event->fault)))
+    return true;
+  vmmi_resolve_give_up(request, &event->fault);
+  return go_by_pc(event);
+}
+
+/* => whether the fault has ended; else the context is as it was */
+static bool handle(int signal, siginfo_t *info, void *context)
+{
+  struct vmmi_thread *self = &vmmi_thread_self;
+  struct event event = { .signal = signal,
+                         .info = info,
+                         .context = context,
+                         .pc = vmmi_arch_pc(context) };
+  unsigned inside = self->inside;
+  sigset_t mask = self->mask;
+  bool done;
+
+  if (vmmi_os_signal_is_sent(info))
+    return false;
+  if (inside == 0)
+    vmmi_arch_mask(context, &self->mask);
+  self->inside = inside + 1;
+  done = deal_with(&event, inside != 0);
+  self->inside = inside;
+  self->mask = mask;
+  return done;
+}
+
+/* ---- those who were here before ---- */
+
+/* The default action, so that a core shows the true fault: the instruction faults
+ * again, or, if there was none, the same siginfo comes again. */
+static void act_by_default(int signal, siginfo_t *info)
+{
+  struct sigaction action = { .sa_handler = SIG_DFL };
+  sigset_t set;
+
+  sigaction(signal, &action, NULL);
+  if (!vmmi_os_signal_is_sent(info))
+    return;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, NULL); /* until we have returned */
+  vmmi_os_signal_resend(signal, info);
+}
+
+/* Calls the handler as the kernel would have. */
+static void call_previous(const struct sigaction *action, int signal,
+                          siginfo_t *info, void *context)
+{
+  sigset_t mask, more = action->sa_mask;
+  int n;
+
+  vmmi_arch_mask(context, &mask);
+  if (!(action->sa_flags & SA_NODEFER))
+    sigaddset(&more, signal);
+  for (n = 1; n < NSIG; n++)
+    if (sigismember(&more, n) == 1)
+      sigaddset(&mask, n);
+  pthread_sigmask(SIG_SETMASK, &mask, NULL);
+  if (action->sa_flags & SA_SIGINFO)
+    action->sa_sigaction(signal, info, context);
+  else
+    action->sa_handler(signal);
+}
+
+static void pass_on(int signal, siginfo_t *info, void *context)
+{
+  struct sigaction action;
+
+  vmmi_signal_previous(signal, &action);
+  if (action.sa_handler == SIG_IGN && vmmi_os_signal_is_sent(info))
+    return;
+  if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN)
+    act_by_default(signal, info);
+  else
+    call_previous(&action, signal, info, context);
+}
+
+/* ---- the ways in ---- */
+
+void vmmi_signal_handler(int signal, siginfo_t *info, void *context)
+{
+  int saved = errno;
+  bool done = handle(signal, info, context);
+
+  errno = saved;
+  if (!done)
+    pass_on(signal, info, context);
+  errno = saved;
+}
+
+int vmm_handle_signal(int signal, void *info, void *context)
+{
+  int saved = errno;
+  sigset_t ours, theirs;
+  bool done;
+
+  if (signal != SIGSEGV && signal != SIGBUS)
+    return 0;
+  vmmi_thread_async_signals(&ours); /* and the synchronous ones are not blocked */
+  pthread_sigmask(SIG_SETMASK, &ours, &theirs);
+  done = handle(signal, info, context);
+  pthread_sigmask(SIG_SETMASK, &theirs, NULL);
+  errno = saved;
+  return done;
+}

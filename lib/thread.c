@@ -1,0 +1,92 @@
+/*
+ * What the library knows of the calling thread, and the signal mask around its
+ * locks.  Everything here is signal-safe: static thread-local memory and
+ * pthread_sigmask().
+ */
+#define _GNU_SOURCE 1
+#include "thread.h"
+
+#include <errno.h>
+
+__thread struct vmmi_thread vmmi_thread_self
+    __attribute__((tls_model("initial-exec")));
+
+void vmmi_thread_async_signals(sigset_t *set)
+{
+  sigfillset(set);
+  sigdelset(set, SIGSEGV);
+  sigdelset(set, SIGBUS);
+  sigdelset(set, SIGILL);
+  sigdelset(set, SIGFPE);
+  sigdelset(set, SIGTRAP);
+}
+
+void vmmi_thread_enter(void)
+{
+  struct vmmi_thread *self = &vmmi_thread_self;
+  sigset_t async;
+
+  if (self->inside == 0) {
+    vmmi_thread_async_signals(&async);
+    pthread_sigmask(SIG_BLOCK, &async, &self->mask);
+  }
+  self->inside++;
+}
+
+void vmmi_thread_leave(void)
+{
+  struct vmmi_thread *self = &vmmi_thread_self;
+
+  vmmi_assert(self->inside > 0, "vmmi_thread_leave: not inside");
+  if (--self->inside == 0)
+    pthread_sigmask(SIG_SETMASK, &self->mask, NULL);
+}
+
+void vmmi_thread_away(struct vmmi_away *away)
+{
+  struct vmmi_thread *self = &vmmi_thread_self;
+
+  away->inside = self->inside;
+  if (away->inside == 0)
+    return;
+  away->mask = self->mask;
+  self->inside = 0;
+  pthread_sigmask(SIG_SETMASK, &away->mask, &away->ours);
+}
+
+void vmmi_thread_back(const struct vmmi_away *away)
+{
+  struct vmmi_thread *self = &vmmi_thread_self;
+
+  if (away->inside == 0)
+    return;
+  pthread_sigmask(SIG_SETMASK, &away->ours, NULL);
+  self->inside = away->inside;
+  self->mask = away->mask;
+}
+
+int vmmi_error(int error, const char *why, int host)
+{
+  vmmi_thread_self.error = why;
+  vmmi_thread_self.error_host = host;
+  return error;
+}
+
+int vmm_fault_last(struct vmm_fault *fault)
+{
+  if (!vmmi_thread_self.has_last)
+    return vmmi_error(-ENOENT, "this thread has had no fault", 0);
+  *fault = vmmi_thread_self.last;
+  return 0;
+}
+
+void vmm_nofault_begin(void)
+{
+  vmmi_thread_self.nofault++;
+}
+
+void vmm_nofault_end(void)
+{
+  vmmi_assert(vmmi_thread_self.nofault > 0, "vmm_nofault_end: no section");
+  vmmi_thread_self.nofault--;
+}
