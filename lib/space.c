@@ -10,6 +10,7 @@
 
 #include "metadata.h"
 #include "os.h"
+#include "tracker.h"
 
 #define SIZE_DEFAULT ((uint64_t)4 << 30)
 #define SIZE_MAX_SHIFT 56
@@ -246,6 +247,7 @@ static void unlink_regions(struct vmmi_region *region)
   unlink_regions(region->right);
   if (region->object != NULL) {
     pthread_mutex_lock(&region->object->lock);
+    vmmi_tracker_save(region, region->start, region->end - region->start);
     vmmi_region_unlink(region);
     pthread_mutex_unlock(&region->object->lock);
   }

@@ -57,7 +57,7 @@ VMM_API void vmm_tracker_destroy(struct vmm_tracker *tracker);
  * filled.  *next, if not NULL, is set to where to go on when runs was too small,
  * else to the range's end.
  *
- * -EINVAL  the range is not within the tracker's
+ * -EINVAL  the range is not within the tracker's, or runs lies in a window
  */
 VMM_API int vmm_tracker_fetch(struct vmm_tracker *tracker, vmm_addr_t start,
                               uint64_t nbytes, int clear,
