@@ -130,8 +130,8 @@ static int promote(struct attempt *attempt)
   vmmi_page_lock(range);
   pte = atomic_load(&range->leaf->pte[i]);
   attempt->silent = (pte & silent_bit(request->access)) != 0;
-  if (request->flags & VMMI_RESOLVE_PIN)
-    attempt->silent &= vmm_pte_frame(pte) != VMMI_ZERO_FRAME;
+  if ((request->flags & VMMI_RESOLVE_PIN) && (pte & VMM_PTE_COW))
+    attempt->silent = false;
   tracker = vmmi_tracker_to_tell(range->region, range->va, request->access, pte);
   if (tracker != NULL && (attempt->told & (1u << tracker->slot)))
     tracker = NULL;

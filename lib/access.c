@@ -1,0 +1,194 @@
+/*
+ * Guest memory by calls: copies, fills, strings, fixups.  A range is done page by
+ * page, each held while its bytes move by the alias, with no lock held: the
+ * host's side may lie in a window and fault.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <vmm/access.h>
+
+#include "access.h"
+
+enum way { COPY_IN, COPY_OUT, FILL };
+
+struct transfer {
+  struct vmm_space *space;
+  enum way way;
+  vmm_addr_t va;
+  char *host; /* COPY_OUT only reads it */
+  int byte;
+  size_t left;
+};
+
+static int move_bytes(const struct transfer *t, char *guest, char *host,
+                      size_t nbytes)
+{
+  switch (t->way) {
+  case COPY_IN:
+    return vmmi_arch_copy(host, guest, nbytes);
+  case COPY_OUT:
+    return vmmi_arch_copy(guest, host, nbytes);
+  default:
+    return vmmi_arch_fill(guest, t->byte, nbytes);
+  }
+}
+
+/* => bytes up to the next host page of the pointer */
+static size_t page_rest(const void *at)
+{
+  size_t page = (size_t)1 << vmmi_os_page_shift();
+
+  return page - ((uintptr_t)at & (page - 1));
+}
+
+/* Moves the first nbytes of the transfer at guest, in a page that is held; steps
+ * over them.  => 0; -EIO the guest's side fails, -EFAULT the host's */
+static int move_part(struct transfer *t, char *guest, size_t nbytes)
+{
+  bool whole = move_bytes(t, guest, t->host, nbytes) == 0;
+
+  while (nbytes != 0) {
+    size_t step = nbytes;
+
+    if (!whole) { /* once more, to find the page that fails */
+      step = vmmi_min(step, vmmi_min(page_rest(guest), page_rest(t->host)));
+      if (move_bytes(t, guest, t->host, step) != 0)
+        return vmmi_arch_probe(guest, t->way != COPY_IN) != 0 ? -EIO : -EFAULT;
+    }
+    guest += step;
+    nbytes -= step;
+    t->va += step;
+    t->left -= step;
+    if (t->way != FILL)
+      t->host += step;
+  }
+  return 0;
+}
+
+/* A handler wants the page left out: it reads zeros, writes to it are lost. */
+static int skip_part(struct transfer *t, size_t nbytes)
+{
+  if (t->way == COPY_IN && vmmi_arch_fill(t->host, 0, nbytes) != 0)
+    return -EFAULT;
+  t->va += nbytes;
+  t->left -= nbytes;
+  if (t->way != FILL)
+    t->host += nbytes;
+  return 0;
+}
+
+static int transfer_page(struct transfer *t)
+{
+  uint64_t page = t->space->page_nbytes;
+  size_t nbytes = (size_t)vmmi_min(page - (t->va & (page - 1)), t->left);
+  unsigned access = t->way == COPY_IN ? VMM_READ : VMM_WRITE;
+  struct vmmi_held held;
+  int error = vmmi_pin_page(t->space, t->va, access, 0, &held);
+
+  if (error > 0)
+    return skip_part(t, nbytes);
+  if (error < 0)
+    return error;
+  error = move_part(t, vmmi_pin_pointer(&held, t->va), nbytes);
+  vmmi_unpin_page(&held);
+  if (error == -EIO)
+    return vmmi_access_fail(t->space, t->va, access);
+  return error < 0 ? vmmi_error(error, "copy: the host's buffer", 0) : 0;
+}
+
+static int transfer(struct transfer *t, size_t *left)
+{
+  int error = vmmi_space_check(t->space);
+
+  while (error == 0 && t->left != 0)
+    error = transfer_page(t);
+  if (left != NULL)
+    *left = t->left;
+  return error;
+}
+
+int vmm_copyin(struct vmm_space *space, void *to, vmm_addr_t from,
+               size_t nbytes, size_t *left)
+{
+  struct transfer t = { space, COPY_IN, from, to, 0, nbytes };
+
+  return transfer(&t, left);
+}
+
+int vmm_copyout(struct vmm_space *space, vmm_addr_t to, const void *from,
+                size_t nbytes, size_t *left)
+{
+  struct transfer t = { space, COPY_OUT, to, (char *)(uintptr_t)from, 0,
+                        nbytes };
+
+  return transfer(&t, left);
+}
+
+int vmm_fill(struct vmm_space *space, vmm_addr_t to, int byte, size_t nbytes,
+             size_t *left)
+{
+  struct transfer t = { space, FILL, to, NULL, byte, nbytes };
+
+  return transfer(&t, left);
+}
+
+int vmm_copyin_string(struct vmm_space *space, char *to, vmm_addr_t from,
+                      size_t size, size_t *length)
+{
+  size_t done = 0;
+
+  while (done < size) {
+    /* pieces that end where pages do: what lies beyond the zero is not needed */
+    char piece[256];
+    vmm_addr_t at = from + done;
+    size_t nbytes = sizeof(piece) - (size_t)(at & (sizeof(piece) - 1));
+    int error;
+    char *zero;
+
+    nbytes = (size_t)vmmi_min(nbytes, size - done);
+    error = vmm_copyin(space, piece, at, nbytes, NULL);
+    if (error != 0)
+      return error;
+    zero = memchr(piece, 0, nbytes);
+    if (zero != NULL)
+      nbytes = (size_t)(zero - piece) + 1;
+    if (vmmi_arch_copy(to + done, piece, nbytes) != 0)
+      return vmmi_error(-EFAULT, "copy: the host's buffer", 0);
+    done += nbytes;
+    if (zero == NULL)
+      continue;
+    if (length != NULL)
+      *length = done - 1;
+    return 0;
+  }
+  return vmmi_error(-ENAMETOOLONG, "string: no zero in its size", 0);
+}
+
+int vmm_fixup(struct vmm_space *space, vmm_addr_t va, unsigned access)
+{
+  struct vmmi_request request = { .space = space, .va = va, .access = access };
+  int error = vmmi_space_check(space);
+
+  if (error != 0)
+    return error;
+  if (access != VMM_READ && access != VMM_WRITE && access != VMM_EXEC)
+    return vmmi_error(-EINVAL, "fixup: not one access", 0);
+  error = vmmi_resolve_call(&request);
+  if (error == 0)
+    vmmi_space_unlock(space);
+  /* skipped: the access would not succeed after it */
+  return error > 0 ? vmmi_error(-EFAULT, "fixup: the handler skips it", 0)
+                   : error;
+}
+
+int vmmi_access_fail(struct vmm_space *space, vmm_addr_t va, unsigned access)
+{
+  struct vmmi_request request = { .space = space, .va = va, .access = access,
+                                  .reason = VMM_FAULT_OBJECT };
+  struct vmm_fault fault;
+
+  vmmi_resolve_describe(&request, -EIO, &fault);
+  vmmi_resolve_give_up(&request, &fault);
+  return vmmi_error(-EIO, "the object can't give the page", 0);
+}
