@@ -39,6 +39,7 @@ VMM_API void *vmm_debug_ptr(struct vmm_space *space, vmm_addr_t va);
  *
  * => 0; -EPROTO, and vmm_error_text() says what is wrong and where
  * -ENOTSUP  the host doesn't show its mappings
+ * -ENOMEM   no memory for the proof
  */
 VMM_API int vmm_check(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
 

@@ -1,0 +1,160 @@
+/*
+ * A space in words: its regions with counts of their entries, its windows, its
+ * trackers and counters.  Nothing is locked while the file is written, so a busy
+ * space may change between two lines.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "backend.h"
+#include "tracker.h"
+
+struct entries {
+  uint64_t present, young, dirty, own, read, write, exec;
+};
+
+struct records {
+  uint64_t run, zero, other, read, write, exec;
+};
+
+static int count_entry(vmm_addr_t va, uint64_t pte, void *arg)
+{
+  struct entries *entries = arg;
+
+  (void)va;
+  entries->present += (pte & VMM_PTE_PRESENT) != 0;
+  entries->young += (pte & VMM_PTE_ACCESSED) != 0;
+  entries->dirty += (pte & VMM_PTE_MODIFIED) != 0;
+  entries->own += vmmi_pte_is_private(pte);
+  entries->read += (pte & VMM_PTE_SREAD) != 0;
+  entries->write += (pte & VMM_PTE_SWRITE) != 0;
+  entries->exec += (pte & VMM_PTE_SEXEC) != 0;
+  return 0;
+}
+
+static int count_record(vmm_addr_t va, uint8_t record, void *arg)
+{
+  struct records *records = arg;
+  unsigned kind = record & VMMI_RECORD_KIND;
+
+  (void)va;
+  records->run += kind == VMMI_RECORD_RUN;
+  records->zero += kind == VMMI_RECORD_ZERO;
+  records->other += kind == VMMI_RECORD_OTHER;
+  records->read += (record & VMM_READ) != 0;
+  records->write += (record & VMM_WRITE) != 0;
+  records->exec += (record & VMM_EXEC) != 0;
+  return 0;
+}
+
+static void dump_region(struct vmm_space *space,
+                        const struct vmm_region_info *info, FILE *file)
+{
+  struct entries n = { 0 };
+
+  vmm_pages_walk(space, info->start, info->nbytes, count_entry, &n);
+  fprintf(file, "  %012" PRIx64 "-%012" PRIx64 " %c%c%c", info->start,
+          info->start + info->nbytes, info->rights & VMM_READ ? 'r' : '-',
+          info->rights & VMM_WRITE ? 'w' : '-',
+          info->rights & VMM_EXEC ? 'x' : '-');
+  if (info->object == NULL)
+    fprintf(file, " private");
+  else
+    fprintf(file, " %s %p+0x%" PRIx64,
+            info->flags & VMM_PRIVATE ? "copy of" : "object",
+            (void *)info->object, info->offset);
+  fprintf(file, "%s%s%s\n", info->flags & VMM_WIRED ? " wired" : "",
+          info->flags & VMM_HUGE ? " huge" : "",
+          info->flags & VMM_EXACT ? " exact" : "");
+  if (n.present != 0)
+    fprintf(file,
+            "    present %" PRIu64 " own %" PRIu64 " young %" PRIu64
+            " dirty %" PRIu64 " silent r %" PRIu64 " w %" PRIu64 " x %" PRIu64
+            "\n",
+            n.present, n.own, n.young, n.dirty, n.read, n.write, n.exec);
+}
+
+static void dump_regions(struct vmm_space *space, FILE *file)
+{
+  struct vmm_region_info info = { .struct_size = sizeof(info) };
+  vmm_addr_t va = 0;
+
+  fprintf(file, "regions\n");
+  while (va < space->size && vmm_region_find(space, va, &info) == 0) {
+    dump_region(space, &info, file);
+    va = info.start + info.nbytes;
+  }
+}
+
+static void dump_window(struct vmmi_window *window, FILE *file)
+{
+  struct vmm_space *space = window->space;
+  struct records n = { 0 };
+
+  vmmi_thread_enter();
+  vmmi_window_walk(window, 0, space->size, count_record, &n);
+  vmmi_thread_leave();
+  fprintf(file,
+          "window at %p by %s, guards 0x%" PRIx64 " and 0x%" PRIx64 "\n"
+          "    shown in runs %" PRIu64 " as zeros %" PRIu64
+          " elsewhere %" PRIu64 " granted r %" PRIu64 " w %" PRIu64
+          " x %" PRIu64 "\n",
+          (void *)window->base, window->backend->name, window->guard_below,
+          window->guard_above, n.run, n.zero, n.other, n.read, n.write, n.exec);
+}
+
+static void dump_trackers(struct vmm_space *space, FILE *file)
+{
+  fprintf(file, "trackers");
+  for (unsigned i = 0; i < VMMI_TRACKERS; i++) {
+    const struct vmm_tracker *tracker = atomic_load(&space->trackers[i]);
+
+    fprintf(file, " %s", tracker == NULL                  ? "-"
+                         : vmmi_tracker_is_claim(tracker) ? "object"
+                                                          : "space");
+  }
+  fprintf(file, "\n");
+}
+
+static void dump_counters(struct vmm_space *space, FILE *file)
+{
+  struct vmm_stats stats = { .struct_size = sizeof(stats) };
+
+  vmm_space_stats(space, &stats);
+  fprintf(file,
+          "faults r %" PRIu64 " w %" PRIu64 " x %" PRIu64 " repaired %" PRIu64
+          " spurious %" PRIu64 " handled %" PRIu64 " unresolved %" PRIu64 "\n",
+          stats.faults_read, stats.faults_write, stats.faults_exec,
+          stats.repaired, stats.spurious, stats.handled, stats.unresolved);
+  fprintf(file,
+          "pages zero-filled %" PRIu64 " shown as zeros %" PRIu64
+          " copied %" PRIu64 " frames %" PRIu64 "\n",
+          stats.zero_fills, stats.zero_maps, stats.copies, stats.frames);
+  fprintf(file,
+          "windows installed %" PRIu64 " narrowed %" PRIu64 " flushes %" PRIu64
+          " host calls %" PRIu64 " invalidations %" PRIu64 "\n",
+          stats.installed, stats.narrowed, stats.flushes, stats.host_calls,
+          stats.invalidations);
+}
+
+int vmm_dump(struct vmm_space *space, FILE *file)
+{
+  int error = vmmi_space_check(space);
+
+  if (error == 0 && file == NULL)
+    error = vmmi_error(-EINVAL, "dump: no file", 0);
+  if (error != 0)
+    return error;
+  fprintf(file,
+          "space %p of 0x%" PRIx64 " bytes, page 0x%" PRIx64
+          ", mapped 0x%" PRIx64 "%s\n",
+          (void *)space, space->size, space->page_nbytes,
+          atomic_load(&space->counters.mapped),
+          space->flags & VMM_EXACT ? ", exact" : "");
+  dump_regions(space, file);
+  dump_window(&space->window, file);
+  dump_trackers(space, file);
+  dump_counters(space, file);
+  return 0;
+}
