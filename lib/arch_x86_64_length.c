@@ -76,7 +76,7 @@ enum {
 };
 
 /* => the next byte; past the end 0, and at tells in the end */
-static uint8_t next_byte(struct insn *insn)
+static uint8_t read_byte(struct insn *insn)
 {
   size_t at = insn->at++;
 
@@ -87,7 +87,7 @@ static uint8_t next_byte(struct insn *insn)
 static uint8_t read_prefixes(struct insn *insn)
 {
   for (;;) {
-    uint8_t byte = next_byte(insn);
+    uint8_t byte = read_byte(insn);
 
     if (insn->at > VMMI_ARCH_INSN_MAX)
       return byte;
@@ -124,13 +124,13 @@ static void read_modrm(struct insn *insn)
 {
   unsigned mod, rm;
 
-  insn->modrm = next_byte(insn);
+  insn->modrm = read_byte(insn);
   mod = insn->modrm >> 6;
   rm = insn->modrm & 7;
   if (mod == REGISTER)
     return;
   if (rm == SIB_FOLLOWS) {
-    rm = next_byte(insn) & 7;
+    rm = read_byte(insn) & 7;
     if (rm == SIB_FOLLOWS) /* rsp as a base, not another SIB */
       rm = 0;
   }
@@ -179,7 +179,7 @@ static bool read_operands(struct insn *insn, char form)
 static bool read_vector(struct insn *insn, unsigned map)
 {
   enum { XOP_IMM8 = 8, XOP_NONE = 9, XOP_IMM32 = 10 };
-  uint8_t opcode = next_byte(insn);
+  uint8_t opcode = read_byte(insn);
 
   switch (map) {
   case 1: return read_operands(insn, two_byte_map[opcode]);
@@ -200,14 +200,14 @@ static bool read_vector_prefix(struct insn *insn, uint8_t first, bool *valid)
     insn->at += 1;
     map = 1;
   } else if (first == VEX3) {
-    map = next_byte(insn) & 0x1f;
+    map = read_byte(insn) & 0x1f;
     insn->at += 1;
   } else if (first == EVEX) {
-    map = next_byte(insn) & 7;
+    map = read_byte(insn) & 7;
     insn->at += 2;
   } else if (first == XOP && insn->at < insn->nbytes &&
              (insn->code[insn->at] & 0x1f) >= 8) { /* else POP, with ModRM */
-    map = next_byte(insn) & 0x1f;
+    map = read_byte(insn) & 0x1f;
     insn->at += 1;
   } else {
     return false;
@@ -228,7 +228,7 @@ static bool read_opcode(struct insn *insn)
     return valid;
   if (byte != 0x0f)
     return read_operands(insn, one_byte_map[byte]);
-  byte = next_byte(insn);
+  byte = read_byte(insn);
   if (byte != 0x38 && byte != 0x3a)
     return read_operands(insn, two_byte_map[byte]);
   insn->at += 1;

@@ -192,13 +192,13 @@ enum vmm_verdict vmmi_extable_ask(uintptr_t pc, struct vmm_fault *fault)
 
 /* ---- writers: code_lock held ---- */
 
-static void begin_change(struct code_slot *slot)
+static void open_slot(struct code_slot *slot)
 {
   atomic_fetch_add(&slot->sequence, 1); /* in one order with holders */
   atomic_thread_fence(memory_order_release); /* odd before any change */
 }
 
-static void end_change(struct code_slot *slot)
+static void close_slot(struct code_slot *slot)
 {
   /* release: after all changes */
   atomic_fetch_add_explicit(&slot->sequence, 1, memory_order_release);
@@ -206,7 +206,7 @@ static void end_change(struct code_slot *slot)
 
 static void fill_slot(struct code_slot *slot, const struct code_range *range)
 {
-  begin_change(slot);
+  open_slot(slot);
   set_relaxed(slot->start, range->start);
   set_relaxed(slot->end, range->end);
   set_relaxed(slot->entries, range->entries);
@@ -214,7 +214,7 @@ static void fill_slot(struct code_slot *slot, const struct code_range *range)
   set_relaxed(slot->sorted, range->sorted);
   set_relaxed(slot->handler, range->handler);
   set_relaxed(slot->arg, range->arg);
-  end_change(slot);
+  close_slot(slot);
 }
 
 /* -ENOMEM */
@@ -267,14 +267,14 @@ static struct code_slot *slot_of(struct code_group *group, uintptr_t start,
  * => code_lock held, and let go meanwhile */
 static void empty_slot(struct code_slot *slot)
 {
-  begin_change(slot); /* odd: nobody new, and not free either */
+  open_slot(slot); /* odd: nobody new, and not free either */
   pthread_mutex_unlock(&code_lock);
   while (atomic_load(&slot->holders) != 0)
     sched_yield();
   pthread_mutex_lock(&code_lock);
   set_relaxed(slot->start, 0);
   set_relaxed(slot->end, 0);
-  end_change(slot);
+  close_slot(slot);
 }
 
 /* ---- the interface ---- */

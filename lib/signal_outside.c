@@ -13,14 +13,14 @@
 #include <pthread.h>
 
 /* One of the two signals. */
-struct way {
+struct signal_way {
   int signal;
   bool installed;            /* ours was, and was not taken away by us */
   struct sigaction previous; /* what was there before */
   _Atomic bool spent;        /* SA_RESETHAND: it was delivered once */
 };
 
-static struct way ways[] = { { .signal = SIGSEGV }, { .signal = SIGBUS } };
+static struct signal_way ways[] = { { .signal = SIGSEGV }, { .signal = SIGBUS } };
 enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
 
 static pthread_mutex_t signal_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -28,7 +28,7 @@ static unsigned signal_mode = VMM_SIGNALS_OWNED;
 
 void vmmi_signal_previous(int signal, struct sigaction *action)
 {
-  struct way *way = &ways[signal == SIGSEGV ? 0 : 1];
+  struct signal_way *way = &ways[signal == SIGSEGV ? 0 : 1];
 
   *action = way->previous;
   if (action->sa_handler == SIG_DFL || action->sa_handler == SIG_IGN ||
@@ -60,7 +60,7 @@ static bool is_function(const struct sigaction *action)
   return action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN;
 }
 
-static int install_way(struct way *way)
+static int install_way(struct signal_way *way)
 {
   struct sigaction ours = { .sa_sigaction = vmmi_signal_handler };
   struct sigaction now;
@@ -81,7 +81,7 @@ static int install_way(struct way *way)
 }
 
 /* => 1 it was ours and is removed; 0 it was displaced */
-static int remove_way(struct way *way)
+static int remove_way(struct signal_way *way)
 {
   struct sigaction now;
 
