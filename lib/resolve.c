@@ -15,7 +15,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <ucontext.h>
 
 #include "page.h"
 #include "tracker.h"
@@ -108,12 +107,15 @@ static int tell(struct attempt *attempt, struct vmm_tracker *tracker)
   vmm_addr_t at = request_page(request);
   struct vmm_tracker copy = { .touched = tracker->touched,
                               .arg = tracker->arg };
+  struct vmmi_away away;
 
   if (tracker->object != NULL)
     at = region->offset + (at - region->start);
   attempt->told |= (uint8_t)(1u << tracker->slot);
   vmmi_space_unlock(request->space);
+  vmmi_thread_away(&away);
   copy.touched(tracker, at, copy.arg);
+  vmmi_thread_back(&away);
   vmmi_space_lock_shared(request->space);
   return RESTART;
 }
@@ -314,25 +316,17 @@ void vmmi_resolve_give_up(struct vmmi_request *request,
 enum vmm_verdict vmmi_resolve_ask(struct vmmi_request *request,
                                   struct vmm_fault *fault)
 {
-  struct vmmi_thread *self = &vmmi_thread_self;
-  const ucontext_t *context = fault->context;
-  unsigned inside = self->inside;
   enum vmm_verdict verdict;
-  sigset_t mask = self->mask;
-  sigset_t ours;
+  struct vmmi_away away;
 
-  if (request->handler == NULL || self->nofault > 0)
+  if (request->handler == NULL || vmmi_thread_self.nofault > 0)
     return VMM_DECLINE;
-  self->inside = 0;
-  pthread_sigmask(SIG_SETMASK, context != NULL ? &context->uc_sigmask : &mask,
-                  &ours);
+  vmmi_thread_away(&away);
   verdict = request->handler(fault, request->handler_arg);
-  pthread_sigmask(SIG_SETMASK, &ours, NULL);
-  self->inside = inside;
-  self->mask = mask;
+  vmmi_thread_back(&away);
   if (verdict != VMM_DECLINE) {
     vmmi_count(&request->space->counters.handled, 1);
-    self->stats.handled++;
+    vmmi_thread_self.stats.handled++;
   }
   return verdict;
 }
