@@ -1,0 +1,164 @@
+/*
+ * Taking away: narrowing, dropping and clearing, in every window of a space.  Host
+ * calls are made for stretches of neighbouring pages.  One that is refused (out of
+ * mappings) makes the window flush itself, which needs none.
+ */
+#include "window.h"
+
+#include "os.h"
+#include "window_record.h"
+
+/* Neighbouring pages that get the same rights. */
+struct stretch {
+  vmm_addr_t va;
+  uint64_t nbytes; /* 0: empty */
+  unsigned rights;
+};
+
+/* A host call that takes away can't be let fail: flushing needs no mapping. */
+static void must(struct vmmi_window *window, int error,
+                 int (*again)(void *at, size_t nbytes), void *at, size_t nbytes)
+{
+  if (vmmi_likely(error == 0))
+    return;
+  vmmi_record_flush(window);
+  error = again(at, nbytes);
+  vmmi_assert(error == 0, "window: the host refuses to take a page away");
+  (void)error;
+}
+
+static int deny(void *at, size_t nbytes)
+{
+  return vmmi_os_protect(at, nbytes, 0);
+}
+
+static void take_stretch(struct vmmi_window *window, struct stretch *stretch)
+{
+  char *at = window->base + stretch->va;
+  int error;
+
+  if (stretch->nbytes == 0)
+    return;
+  vmmi_record_host_call(window);
+  error = window->backend->protect(at, stretch->nbytes, stretch->rights);
+  if (error != 0)
+    must(window, error, deny, at, stretch->nbytes);
+  stretch->nbytes = 0;
+}
+
+static bool joins(const struct stretch *stretch, vmm_addr_t va, unsigned rights)
+{
+  return stretch->nbytes == 0 || (stretch->va + stretch->nbytes == va &&
+                                  stretch->rights == rights);
+}
+
+static void join(struct vmmi_window *window, struct stretch *stretch,
+                 vmm_addr_t va, unsigned rights)
+{
+  if (stretch->nbytes == 0) {
+    stretch->va = va;
+    stretch->rights = rights;
+  }
+  stretch->nbytes += window->space->page_nbytes;
+}
+
+enum taking { NARROW, DROP, CLEAR };
+
+/* => what is left of the record of a page */
+static uint8_t left_of(struct vmm_space *space, enum taking how, vmm_addr_t va,
+                       uint8_t old)
+{
+  unsigned kind = old & VMMI_RECORD_KIND;
+
+  if (how == CLEAR)
+    return 0;
+  if (how == DROP) /* its place in the run stays its place */
+    return kind == VMMI_RECORD_RUN ? VMMI_RECORD_RUN : 0;
+  return old & (uint8_t)(~VMMI_RECORD_RIGHTS |
+                         vmmi_record_allowed(vmmi_pagetable_get(&space->pt, va)));
+}
+
+static void take_chunk(struct vmmi_window *window, enum taking how,
+                       struct vmmi_window_chunk *chunk, vmm_addr_t va,
+                       vmm_addr_t end, struct stretch *stretch)
+{
+  struct vmm_space *space = window->space;
+  uint64_t narrowed = 0;
+
+  for (; va < end; va += space->page_nbytes) {
+    unsigned i = vmmi_leaf_index(&space->pt, va);
+    uint8_t old = chunk->page[i];
+    uint8_t left = old != 0 ? left_of(space, how, va, old) : 0;
+    unsigned rights = left & VMMI_RECORD_RIGHTS;
+
+    if (left == old)
+      continue;
+    if (how != CLEAR && (old & VMMI_RECORD_RIGHTS) != rights) {
+      if (!joins(stretch, va, rights))
+        take_stretch(window, stretch);
+      if (chunk->page[i] == 0)
+        continue; /* that flushed the window */
+      join(window, stretch, va, rights);
+    }
+    narrowed += (old & VMMI_RECORD_RIGHTS) != rights;
+    vmmi_record_set(window, chunk, i, left);
+  }
+  if (how == CLEAR && chunk->mapped == 0)
+    chunk->run = VMMI_NO_RUN;
+  vmmi_count(&space->counters.narrowed, narrowed);
+}
+
+static void take_all(struct vmmi_window *window, enum taking how, vmm_addr_t va,
+                     vmm_addr_t end)
+{
+  struct stretch stretch = { 0 };
+  vmm_addr_t first = end, last = va;
+  uint64_t chunks = ((end - 1) >> VMMI_CHUNK_SHIFT) + 1;
+  struct vmmi_window_chunk *chunk;
+
+  for (uint64_t i = va >> VMMI_CHUNK_SHIFT;
+       (chunk = vmmi_radix_next(&window->chunks, &i, chunks)) != NULL; i++) {
+    vmm_addr_t from = vmmi_max(va, i << VMMI_CHUNK_SHIFT);
+    vmm_addr_t to = vmmi_min(end, (i + 1) << VMMI_CHUNK_SHIFT);
+
+    if (chunk->mapped == 0)
+      continue;
+    first = vmmi_min(first, from);
+    last = to;
+    take_chunk(window, how, chunk, from, to, &stretch);
+  }
+  take_stretch(window, &stretch);
+  if (how == CLEAR && first < last) {
+    char *at = window->base + first;
+
+    vmmi_record_host_call(window);
+    must(window, window->backend->unmap(at, last - first),
+         window->backend->unmap, at, last - first);
+  }
+}
+
+static void take(struct vmm_space *space, enum taking how, vmm_addr_t va,
+                 uint64_t nbytes)
+{
+  for (struct vmmi_window *w = space->windows; w != NULL; w = w->next) {
+    pthread_mutex_lock(&w->lock);
+    take_all(w, how, va, va + nbytes);
+    pthread_mutex_unlock(&w->lock);
+  }
+}
+
+void vmmi_window_narrow(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
+{
+  take(space, NARROW, va, nbytes);
+}
+
+void vmmi_window_drop(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
+{
+  take(space, DROP, va, nbytes);
+}
+
+void vmmi_window_clear(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
+{
+  take(space, CLEAR, va, nbytes);
+}
+
