@@ -96,8 +96,8 @@ void vmm_cpu_destroy(struct vmm_cpu *cpu)
   free(cpu);
 }
 
-/* The first op to run at cpu->pc: a kept trace if there may be one, else one
- * instruction in the scratch slots.  => 0 or -errno, and exit->fault tells */
+/* The first op to run at cpu->pc: of a kept trace if there may be one.
+ * => 0 or -errno, and exit->fault tells */
 static int find_op(struct vmm_cpu *cpu, struct vmmi_op **op,
                    struct vmm_cpu_exit *exit)
 {
@@ -107,12 +107,9 @@ static int find_op(struct vmm_cpu *cpu, struct vmmi_op **op,
   if (*op == NULL) {
     if (vmmi_code_reserve(&cpu->code))
       cpu->link = NULL;
-    error = cpu->isa->translate(cpu, cpu->pc, true, op, exit);
-    if (error == 1) {
-      cpu->link = NULL;
-      error = cpu->isa->translate(cpu, cpu->pc, false, op, exit);
-      return error;
-    }
+    error = cpu->isa->translate(cpu, cpu->pc, VMMI_KEEP, op, exit);
+    if (error == 1)
+      return cpu->isa->translate(cpu, cpu->pc, VMMI_ONCE, op, exit);
     if (error != 0)
       return error;
   }
@@ -163,7 +160,7 @@ static int run_one(struct vmm_cpu *cpu, struct vmm_cpu_exit *exit)
 
   if (cpu->options.trace != NULL)
     cpu->options.trace(cpu, cpu->pc, cpu->options.arg);
-  if (cpu->isa->translate(cpu, cpu->pc, false, &op, exit) != 0)
+  if (cpu->isa->translate(cpu, cpu->pc, VMMI_STEP, &op, exit) != 0)
     return stop_at_fetch(cpu, exit);
   cpu->link = NULL;
   if (cpu->isa->run(cpu, op, exit) == VMMI_STOP)

@@ -17,17 +17,24 @@ enum vmmi_why {
   VMMI_STOP, /* exit->stop tells */
 };
 
+/* How much is decoded at once.  What is not kept lies in the scratch slots until
+ * the next time. */
+enum vmmi_extent {
+  VMMI_KEEP, /* a trace, kept */
+  VMMI_ONCE, /* a straight line, not kept */
+  VMMI_STEP, /* one instruction, not kept */
+};
+
 struct vmmi_isa {
   const char *name;
 
   /* Makes the labels known to translate().  Called before all else. */
   void (*prepare)(void);
 
-  /* Decodes the trace that begins at pc, at most max instructions, and keeps it
-   * (keep) or leaves it in the scratch slots.
-   * => 0, *op is its first op; 1 the code may not be kept: try without keep;
+  /* Decodes what begins at pc.
+   * => 0, *op is its first op; 1 the code may not be kept;
    *    -errno if not one instruction could be fetched, exit->fault tells */
-  int (*translate)(struct vmm_cpu *cpu, vmm_addr_t pc, bool keep,
+  int (*translate)(struct vmm_cpu *cpu, vmm_addr_t pc, enum vmmi_extent extent,
                    struct vmmi_op **op, struct vmm_cpu_exit *exit);
 
   /* Runs from op until something needs the engine (cpu.h). */

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <vmm/emu.h>
+#include "isa.h"
 #include "op.h"
 
 enum riscv_op {
@@ -77,8 +78,9 @@ void vmmi_riscv_decode_prepare(void);
 int vmmi_riscv_disassemble(vmm_addr_t pc, const void *code, size_t nbytes,
                            char *text, size_t size);
 
-int vmmi_riscv_translate(struct vmm_cpu *cpu, vmm_addr_t pc, bool keep,
-                         struct vmmi_op **op, struct vmm_cpu_exit *exit);
+int vmmi_riscv_translate(struct vmm_cpu *cpu, vmm_addr_t pc,
+                         enum vmmi_extent extent, struct vmmi_op **op,
+                         struct vmm_cpu_exit *exit);
 
 /* CSRs; writes say what is done to the old value. */
 enum riscv_csr_write {

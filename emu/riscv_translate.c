@@ -22,7 +22,7 @@ struct builder {
   struct vmmi_code *code;
   vmm_addr_t pc;          /* of the next instruction */
   uint32_t first, slot;   /* slots taken: [first, slot) */
-  uint32_t count;         /* instructions so far */
+  uint32_t count, max;    /* instructions so far, and at most */
   bool keep;
   bool ended;             /* no instruction follows the last op */
 
@@ -47,7 +47,7 @@ static int fill_window(struct builder *b, vmm_addr_t va)
 {
   uint64_t page_size = 1ull << b->code->page_shift;
   uint64_t rest = page_size - (va & (page_size - 1));
-  unsigned nbytes = !b->keep ? 2 : rest < FETCH ? (unsigned)rest : FETCH;
+  unsigned nbytes = b->max == 1 ? 2 : rest < FETCH ? (unsigned)rest : FETCH;
   int error = vmm_fetch(b->cpu->space, va, b->bytes, nbytes);
 
   if (error < 0)
@@ -347,9 +347,7 @@ static int add_next(struct builder *b, struct vmm_cpu_exit *exit)
 
 static bool goes_on(struct builder *b)
 {
-  if (b->ended)
-    return false;
-  if (!b->keep || b->count >= TRACE_INSNS)
+  if (b->ended || b->count >= b->max)
     return false;
   if (is_start(b, b->pc, b->nstarts - 1))
     return false;
@@ -373,13 +371,16 @@ static void link_inside(struct builder *b)
   }
 }
 
-int vmmi_riscv_translate(struct vmm_cpu *cpu, vmm_addr_t pc, bool keep,
-                         struct vmmi_op **op, struct vmm_cpu_exit *exit)
+int vmmi_riscv_translate(struct vmm_cpu *cpu, vmm_addr_t pc,
+                         enum vmmi_extent extent, struct vmmi_op **op,
+                         struct vmm_cpu_exit *exit)
 {
-  struct builder b = { .cpu = cpu, .code = &cpu->code, .pc = pc, .keep = keep };
+  static const unsigned max[] = { TRACE_INSNS, ONCE_INSNS, 1 };
+  struct builder b = { .cpu = cpu, .code = &cpu->code, .pc = pc,
+                       .keep = extent == VMMI_KEEP, .max = max[extent] };
   int error;
 
-  b.first = b.slot = keep ? cpu->code.nops : 0;
+  b.first = b.slot = b.keep ? cpu->code.nops : 0;
   b.starts[b.nstarts++] = pc;
   do {
     error = add_next(&b, exit);
@@ -389,8 +390,8 @@ int vmmi_riscv_translate(struct vmm_cpu *cpu, vmm_addr_t pc, bool keep,
   if (!b.ended)
     emit_goto(&b, 0, b.pc, b.count);
   cpu->decoded += b.count;
-  if (!keep) {
-    cpu->uncached++;
+  if (!b.keep) {
+    cpu->uncached += b.count;
     *op = &cpu->code.ops[b.first];
     return 0;
   }

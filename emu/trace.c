@@ -126,7 +126,7 @@ void vmmi_code_link(struct vmmi_code *code, struct vmmi_op *extension,
   struct vmmi_op_info *info = vmmi_code_info(code, extension);
   struct vmmi_trace *trace = &code->traces[find_trace(code, info->pc)];
 
-  if (extension->target != extension)
+  if (extension < code->ops + CODE_SCRATCH || extension->target != extension)
     return;
   info->next = trace->incoming;
   trace->incoming = (uint32_t)(extension - code->ops);

@@ -24,7 +24,8 @@ enum {
   CODE_BUCKETS = 1 << 14,
   CODE_JUMPS = 1 << 11,
   CODE_QUEUE = 32,
-  CODE_SCRATCH = 16, /* slots for an instruction that is not kept */
+  ONCE_INSNS = 32,    /* instructions decoded at once to be run once, */
+  CODE_SCRATCH = 128, /* and slots for them */
 };
 
 /* A trace; index 0 is none. */
