@@ -84,7 +84,7 @@ static int grow(void)
   return 0;
 }
 
-static int reserve(unsigned alias_shift)
+static int reserve_alias(unsigned alias_shift)
 {
   uint64_t nbytes = (uint64_t)1 << alias_shift;
   uint64_t frames = nbytes >> arena.shift;
@@ -131,7 +131,7 @@ static int set_up(void)
     if (arena.fd < 0)
       return arena.fd;
   }
-  while (arena.alias == NULL && (error = reserve(alias_shift)) != 0)
+  while (arena.alias == NULL && (error = reserve_alias(alias_shift)) != 0)
     if (--alias_shift < ALIAS_SHIFT_MIN)
       return error;
   if (arena.nbytes == 0 && (error = grow()) != 0)

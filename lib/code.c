@@ -39,7 +39,7 @@ bool vmmi_code_may_be(vmm_pte_t pte)
 typedef void change(struct vmm_space *space, vmm_addr_t va,
                     vmmi_pte_slot *slot);
 
-static void change_entry(struct vmm_space *space, vmm_addr_t va,
+static void apply_to_entry(struct vmm_space *space, vmm_addr_t va,
                          uint64_t frame, change *change)
 {
   struct vmmi_leaf *leaf = vmmi_pagetable_walk(&space->pt, va, false);
@@ -54,19 +54,19 @@ static void change_entry(struct vmm_space *space, vmm_addr_t va,
     change(space, va, slot);
 }
 
-static void change_all(struct vmmi_region *region, vmm_addr_t va,
+static void apply_to_all(struct vmmi_region *region, vmm_addr_t va,
                        uint64_t frame, change *change)
 {
   struct vmm_object *object = region->object;
   uint64_t offset = region->offset + (va - region->start);
 
   if (object == NULL) {
-    change_entry(region->space, va, frame, change);
+    apply_to_entry(region->space, va, frame, change);
     return;
   }
   for (struct vmmi_region *r = object->regions; r != NULL; r = r->object_next)
     if (offset >= r->offset && offset - r->offset < r->end - r->start)
-      change_entry(r->space, r->start + (offset - r->offset), frame, change);
+      apply_to_entry(r->space, r->start + (offset - r->offset), frame, change);
 }
 
 static void forget_entry(struct vmm_space *space, vmm_addr_t va,
@@ -101,7 +101,7 @@ void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
 
   if (!code && !(pte & VMM_PTE_SEXEC))
     return;
-  change_all(region, va, frame, forget_entry);
+  apply_to_all(region, va, frame, forget_entry);
   atomic_fetch_and(&record->state, ~(uint32_t)VMMI_FRAME_CODE);
 }
 
@@ -115,7 +115,7 @@ bool vmmi_code_note(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
   if (!atomic_compare_exchange_strong(&record->state, &state, VMMI_FRAME_CODE) &&
       !(state & VMMI_FRAME_CODE))
     return false;
-  change_all(region, va, frame, note_entry);
+  apply_to_all(region, va, frame, note_entry);
   return true;
 }
 

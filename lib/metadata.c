@@ -18,7 +18,7 @@ struct free_block {
   struct free_block *next;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t piece_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct free_block *classes[CLASSES + 1];
 static char *piece;
 static size_t piece_left;
@@ -51,13 +51,13 @@ void *vmmi_metadata_alloc(size_t nbytes)
 
     return vmmi_os_alloc(&at, nbytes) == 0 ? at : NULL;
   }
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&piece_lock);
   block = classes[class];
   if (block != NULL)
     classes[class] = block->next;
   else
     block = cut(class * GRAIN);
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&piece_lock);
   if (block != NULL)
     memset(block, 0, class * GRAIN);
   return block;
@@ -74,8 +74,8 @@ void vmmi_metadata_free(void *block, size_t nbytes)
     vmmi_os_release(block, nbytes);
     return;
   }
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&piece_lock);
   free_block->next = classes[class];
   classes[class] = free_block;
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&piece_lock);
 }

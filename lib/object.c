@@ -27,7 +27,7 @@ static uint64_t chunks(const struct vmm_object *object)
   return (object->nbytes + VMMI_CHUNK_SIZE - 1) >> VMMI_CHUNK_SHIFT;
 }
 
-static int check_options(const struct vmm_object_options *options)
+static int check_object_options(const struct vmm_object_options *options)
 {
   static const struct vmm_object_options none;
 
@@ -57,7 +57,7 @@ static struct vmm_object *make(uint64_t nbytes, uint32_t flags)
 }
 
 /* Gives the object its descriptor (which it owns from here) and its alias. */
-static int show(struct vmm_object *object, int fd, uint64_t offset)
+static int show_object(struct vmm_object *object, int fd, uint64_t offset)
 {
   uint64_t nbytes = vmmi_align_up(object->nbytes, 1u << vmmi_os_page_shift());
   unsigned rights = VMM_READ | (object->readonly ? 0 : VMM_WRITE);
@@ -78,7 +78,7 @@ static int show(struct vmm_object *object, int fd, uint64_t offset)
   return 0;
 }
 
-static void unmake(struct vmm_object *object)
+static void unmake_object(struct vmm_object *object)
 {
   object->magic = DEAD;
   if (object->fd >= 0)
@@ -99,7 +99,7 @@ static int fill_anonymous(struct vmm_object *object, bool exported)
 
     if (fd < 0)
       return vmmi_error(fd, "object: memory file", -fd);
-    return show(object, fd, 0);
+    return show_object(object, fd, 0);
   }
   error = vmmi_os_alloc(&runs, chunks(object) * sizeof(object->runs[0]));
   if (error != 0)
@@ -113,7 +113,7 @@ int vmm_object_create(struct vmm_object **object, uint64_t nbytes,
 {
   uint32_t flags = options != NULL ? options->flags : 0;
   struct vmm_object *made;
-  int error = check_options(options);
+  int error = check_object_options(options);
 
   if (error != 0)
     return error;
@@ -128,7 +128,7 @@ int vmm_object_create(struct vmm_object **object, uint64_t nbytes,
     return vmmi_error(-ENOMEM, "object: malloc", ENOMEM);
   error = fill_anonymous(made, (flags & VMM_OBJECT_EXPORT) != 0);
   if (error != 0) {
-    unmake(made);
+    unmake_object(made);
     return error;
   }
   *object = made;
@@ -156,7 +156,7 @@ int vmm_object_from_fd(struct vmm_object **object, int fd, uint64_t offset,
   struct vmm_object *made;
   bool writable = false;
   int own;
-  int error = check_options(options);
+  int error = check_object_options(options);
 
   if (error == 0 && object == NULL)
     error = -EINVAL;
@@ -175,10 +175,10 @@ int vmm_object_from_fd(struct vmm_object **object, int fd, uint64_t offset,
   made->readonly = made->readonly || !writable;
   own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
   error = own < 0 ? vmmi_error(-errno, "object: dup of the descriptor", errno)
-                  : show(made, own, offset);
+                  : show_object(made, own, offset);
   errno = saved;
   if (error != 0) {
-    unmake(made);
+    unmake_object(made);
     return error;
   }
   *object = made;
@@ -265,7 +265,7 @@ void vmm_object_release(struct vmm_object *object)
   else
     free_runs(object);
   vmmi_thread_leave();
-  unmake(object);
+  unmake_object(object);
 }
 
 uint64_t vmm_object_size(const struct vmm_object *object)

@@ -43,13 +43,6 @@ struct work {
   struct vmm_pte_watch watch;
 };
 
-static vmm_pte_t pte_rights(uint32_t rights)
-{
-  return (rights & VMM_READ ? VMM_PTE_READ : 0) |
-         (rights & VMM_WRITE ? VMM_PTE_WRITE : 0) |
-         (rights & VMM_EXEC ? VMM_PTE_EXEC : 0);
-}
-
 static vmm_pte_t narrow_entry(vmmi_pte_slot *slot, vmm_pte_t bits)
 {
   vmm_pte_t pte = atomic_load(slot);
@@ -146,7 +139,7 @@ static int backing_frame(const struct work *work, uint64_t *frame)
 static void set_frame(const struct work *work, uint64_t frame, vmm_pte_t cow)
 {
   vmm_pte_t keep = VMM_PTE_ACCESSED | VMM_PTE_MODIFIED | VMM_PTE_TRACKERS;
-  vmm_pte_t fresh = vmm_pte_make(frame, pte_rights(work->region->rights)) | cow;
+  vmm_pte_t fresh = vmm_pte_make(frame, vmmi_pte_rights(work->region->rights)) | cow;
   vmm_pte_t pte = atomic_load(work->slot);
 
   while (!atomic_compare_exchange_weak(work->slot, &pte, (pte & keep) | fresh))
@@ -195,7 +188,7 @@ static int replace_frame(const struct work *work)
 /* Young, dirty, and silent as far as rule 2 allows. */
 static void mark(const struct work *work, unsigned access)
 {
-  vmm_pte_t rights = pte_rights(work->region->rights);
+  vmm_pte_t rights = vmmi_pte_rights(work->region->rights);
   vmm_pte_t pte = atomic_load(work->slot);
   uint64_t frame = vmm_pte_frame(pte);
   bool code = atomic_load(&vmmi_arena_frame(frame)->state) & VMMI_FRAME_CODE;

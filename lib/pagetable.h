@@ -24,6 +24,14 @@ struct vmmi_leaf {
   vmmi_pte_slot pte[];  /* VMMI_CHUNK_SIZE >> page shift of them */
 };
 
+/* VMM_READ, VMM_WRITE, VMM_EXEC as the entry has them */
+static inline vmm_pte_t vmmi_pte_rights(uint32_t rights)
+{
+  return (rights & VMM_READ ? VMM_PTE_READ : 0) |
+         (rights & VMM_WRITE ? VMM_PTE_WRITE : 0) |
+         (rights & VMM_EXEC ? VMM_PTE_EXEC : 0);
+}
+
 struct vmmi_pagetable {
   struct vmmi_radix leaves; /* by chunk number */
   uint64_t size;            /* (c) bytes */

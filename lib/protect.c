@@ -7,15 +7,15 @@
 
 #include "map.h"
 
-struct change {
+struct modification {
   vmm_pte_t rights;
   bool narrower; /* some entry lost a silent bit */
   bool code;     /* some entry may have been decoded */
 };
 
-static int change_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
+static int modify_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
 {
-  struct change *change = arg;
+  struct modification *change = arg;
   vmm_pte_t pte = atomic_load(slot);
   vmm_pte_t next;
 
@@ -28,24 +28,17 @@ static int change_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
   return 0;
 }
 
-static vmm_pte_t pte_rights(uint32_t rights)
-{
-  return (rights & VMM_READ ? VMM_PTE_READ : 0) |
-         (rights & VMM_WRITE ? VMM_PTE_WRITE : 0) |
-         (rights & VMM_EXEC ? VMM_PTE_EXEC : 0);
-}
-
 /* => space locked, the range is one region or a part of one */
 static void protect_region(struct vmm_space *space, struct vmmi_region *region,
                            uint32_t rights)
 {
-  struct change change = { .rights = pte_rights(rights) };
+  struct modification change = { .rights = vmmi_pte_rights(rights) };
   vmm_addr_t va = region->start;
   uint64_t nbytes = region->end - va;
 
   vmmi_map_lock_object(region);
   region->rights = rights;
-  vmmi_pagetable_each(&space->pt, va, va + nbytes, change_entry, &change);
+  vmmi_pagetable_each(&space->pt, va, va + nbytes, modify_entry, &change);
   vmmi_map_unlock_object(region);
   if (change.narrower)
     vmmi_window_narrow(space, va, nbytes);
@@ -54,7 +47,7 @@ static void protect_region(struct vmm_space *space, struct vmmi_region *region,
 }
 
 /* => space locked; whether the regions may have these rights */
-static int check_regions(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
+static int check_rights(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
                          uint32_t rights)
 {
   int error = vmmi_map_check_rights(NULL, 0, rights);
@@ -81,7 +74,7 @@ int vmm_protect(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
   if (error != 0)
     return error;
   vmmi_space_lock(space);
-  error = check_regions(space, va, end, rights);
+  error = check_rights(space, va, end, rights);
   if (error == 0)
     error = vmmi_map_prepare_cuts(space, &cuts, va, end);
   if (error == 0) {

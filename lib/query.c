@@ -65,7 +65,7 @@ static uint64_t clearable(struct clearing *clearing, vmm_addr_t va,
   return clearing->clear;
 }
 
-static int clear_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
+static int fetch_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
 {
   struct clearing *clearing = arg;
   struct vmm_space *space = clearing->space;
@@ -105,7 +105,7 @@ int vmm_pages(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
   if (out != NULL)
     memset(out, 0, nout);
   vmmi_space_lock_shared(space);
-  vmmi_pagetable_each(&space->pt, va, va + nbytes, clear_entry, &clearing);
+  vmmi_pagetable_each(&space->pt, va, va + nbytes, fetch_entry, &clearing);
   if (clearing.narrower)
     vmmi_window_narrow(space, va, nbytes);
   vmmi_space_unlock(space);

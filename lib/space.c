@@ -78,7 +78,7 @@ pthread_mutex_t *vmmi_space_leaf_lock(struct vmm_space *space, vmm_addr_t va)
 
 /* ---- making ---- */
 
-static int check_options(const struct vmm_space_options *options)
+static int check_space_options(const struct vmm_space_options *options)
 {
   static const struct vmm_space_options none;
   uint64_t page = options->page_size;
@@ -203,7 +203,7 @@ static int open_space(struct vmm_space *space,
   return 0;
 }
 
-static void unmake(struct vmm_space *space)
+static void unmake_space(struct vmm_space *space)
 {
   end_locks(space);
   give_memory(space);
@@ -214,7 +214,7 @@ int vmmi_space_make(struct vmm_space **space,
 {
   struct vmm_space_options options = complete(given);
   struct vmm_space *made;
-  int error = check_options(&options);
+  int error = check_space_options(&options);
 
   if (error != 0)
     return error;
@@ -227,7 +227,7 @@ int vmmi_space_make(struct vmm_space **space,
   init_locks(made);
   error = open_space(made, &options);
   if (error != 0) {
-    unmake(made);
+    unmake_space(made);
     return error;
   }
   atomic_fetch_add(&living, 1);
@@ -262,27 +262,27 @@ static void free_regions(struct vmmi_region *region)
   vmmi_region_free(region);
 }
 
-struct release {
+struct releasing {
   struct vmm_space *space;
   struct vmmi_free_batch batch;
 };
 
 static int release_frame(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
 {
-  struct release *release = arg;
+  struct releasing *releasing = arg;
 
   (void)va;
-  vmmi_space_release_frame(release->space, atomic_load(slot), &release->batch);
+  vmmi_space_release_frame(releasing->space, atomic_load(slot), &releasing->batch);
   return 0;
 }
 
 static void release_frames(struct vmm_space *space)
 {
-  struct release release = { .space = space };
+  struct releasing releasing = { .space = space };
   struct vmmi_leaf *leaf;
 
-  vmmi_pagetable_each(&space->pt, 0, space->size, release_frame, &release);
-  vmmi_frame_end_batch(&release.batch);
+  vmmi_pagetable_each(&space->pt, 0, space->size, release_frame, &releasing);
+  vmmi_frame_end_batch(&releasing.batch);
   for (vmm_addr_t va = 0;
        (leaf = vmmi_pagetable_next(&space->pt, &va, space->size)) != NULL;
        va = vmmi_align_down(va, VMMI_CHUNK_SIZE) + VMMI_CHUNK_SIZE)
@@ -309,7 +309,7 @@ void vmmi_space_end(struct vmm_space *space)
   release_frames(space);
   free_regions(space->regions);
   vmmi_pagetable_end(&space->pt);
-  unmake(space);
+  unmake_space(space);
   atomic_fetch_sub(&living, 1);
 }
 

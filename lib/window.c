@@ -32,7 +32,7 @@ static void unmake_chunk(void *chunk, const void *space)
   vmmi_metadata_free(chunk, chunk_nbytes(space));
 }
 
-static int reserve(struct vmmi_window *window, void *base, uint64_t align)
+static int reserve_window(struct vmmi_window *window, void *base, uint64_t align)
 {
   uint64_t size = window->space->size;
   uint64_t below = window->guard_below;
@@ -69,7 +69,7 @@ int vmmi_window_open(struct vmmi_window *window, struct vmm_space *space,
   error = vmmi_radix_init(&window->chunks, space->pt.leaves.count);
   if (error != 0)
     return error;
-  error = reserve(window, base, align);
+  error = reserve_window(window, base, align);
   if (error != 0)
     goto no_reservation;
   error = vmmi_window_index_add(window);

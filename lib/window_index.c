@@ -20,7 +20,7 @@ struct entry {
   _Atomic(struct vmmi_window *) window;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t index_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct entry *) entries;
 static _Atomic size_t count;
 static _Atomic unsigned sequence;
@@ -73,7 +73,7 @@ int vmmi_window_index_add(struct vmmi_window *window)
   size_t n, at;
   int error = 0;
 
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&index_lock);
   array = atomic_load_explicit(&entries, memory_order_relaxed);
   n = atomic_load_explicit(&count, memory_order_relaxed);
   if (array == NULL) {
@@ -97,7 +97,7 @@ int vmmi_window_index_add(struct vmmi_window *window)
     atomic_store_explicit(&count, n + 1, memory_order_relaxed);
     end_change();
   }
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&index_lock);
   return error;
 }
 
@@ -106,7 +106,7 @@ void vmmi_window_index_remove(struct vmmi_window *window)
   struct entry *array;
   size_t n, at;
 
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&index_lock);
   array = atomic_load_explicit(&entries, memory_order_relaxed);
   n = atomic_load_explicit(&count, memory_order_relaxed);
   at = position(array, n, (uintptr_t)window->reserved);
@@ -117,7 +117,7 @@ void vmmi_window_index_remove(struct vmmi_window *window)
     copy_entry(&array[i], &array[i + 1]);
   atomic_store_explicit(&count, n - 1, memory_order_relaxed);
   end_change();
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&index_lock);
 }
 
 /* => the first window that ends above host and starts below end, or NULL */
@@ -164,9 +164,9 @@ void vmmi_window_index_each(void (*visit)(struct vmmi_window *window))
 {
   struct entry *array;
 
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&index_lock);
   array = atomic_load_explicit(&entries, memory_order_relaxed);
   for (size_t i = 0; i < atomic_load(&count); i++)
     visit(atomic_load_explicit(&array[i].window, memory_order_relaxed));
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&index_lock);
 }

@@ -71,7 +71,7 @@ static int map_run(struct vmmi_window *window, struct vmmi_window_chunk *chunk,
 
 /* Shows n pages from index i, which all aim at the same record and, but for zeros,
  * at neighbouring frames. */
-static int show(struct vmmi_window *window, const struct vmmi_install *what,
+static int show_pages(struct vmmi_window *window, const struct vmmi_install *what,
                 struct target target, uint8_t old, vmm_addr_t va, unsigned n)
 {
   const struct vmmi_backend *backend = window->backend;
@@ -124,7 +124,7 @@ static int install_locked(struct vmmi_window *window,
     while (i + n < first + what->npages && chunk->page[i + n] == old &&
            neighbours(space, target, aim(window, chunk, what, i + n), n))
       n++;
-    error = show(window, what, target, old,
+    error = show_pages(window, what, target, old,
                  what->va + ((vmm_addr_t)(i - first) << space->page_shift), n);
     if (error != 0)
       return error;

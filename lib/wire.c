@@ -84,7 +84,7 @@ static void set_wired(struct vmm_space *space, struct vmmi_cuts *cuts,
   vmmi_map_mend(space, va, end);
 }
 
-static int change(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
+static int change_wired(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
                   bool wired)
 {
   struct vmmi_cuts cuts = { .count = 0 };
@@ -109,13 +109,13 @@ static int change(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
 
 int vmm_wire(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
 {
-  int error = change(space, va, nbytes, true);
+  int error = change_wired(space, va, nbytes, true);
 
   if (error != 0)
     return error;
   error = vmmi_wire_populate(space, va, va + nbytes);
   if (error != 0) {
-    change(space, va, nbytes, false);
+    change_wired(space, va, nbytes, false);
     return vmmi_error(error, "wire: a page could not be brought in", 0);
   }
   return 0;
@@ -123,5 +123,5 @@ int vmm_wire(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
 
 int vmm_unwire(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
 {
-  return change(space, va, nbytes, false);
+  return change_wired(space, va, nbytes, false);
 }
