@@ -249,6 +249,16 @@ bool vmmi_frame_take(uint64_t frame, unsigned npages)
   return true;
 }
 
+bool vmmi_frame_is_written(uint64_t frame, unsigned npages)
+{
+  if (frame == VMMI_ZERO_FRAME)
+    return false;
+  for (unsigned i = 0; i < npages; i++)
+    if (atomic_load(&arena.frame[frame + i].state) & VMMI_FRAME_PINS)
+      return true;
+  return false;
+}
+
 void vmmi_frame_hold(uint64_t frame)
 {
   uint32_t refs = atomic_fetch_add_explicit(&arena.frame[frame].refs, 1,

@@ -59,6 +59,8 @@ void vmmi_run_drop(uint64_t frame);
 /* Takes a frame of a run that the caller holds, zero-filled: refs 0 -> 1.
  * => false if somebody still holds it (a pin) */
 bool vmmi_frame_take(uint64_t frame, unsigned npages);
+/* => whether any of the npages host pages of it is pinned for writing */
+bool vmmi_frame_is_written(uint64_t frame, unsigned npages);
 void vmmi_frame_hold(uint64_t frame);
 /* The last holder's release frees the npages host pages of it. */
 void vmmi_frame_release(uint64_t frame, unsigned npages);

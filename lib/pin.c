@@ -45,16 +45,6 @@ static void uncount_writer(uint64_t frame, unsigned npages)
                               memory_order_release);
 }
 
-bool vmmi_pin_is_writing(uint64_t frame, unsigned npages)
-{
-  if (frame == VMMI_ZERO_FRAME)
-    return false;
-  for (unsigned i = 0; i < npages; i++)
-    if (atomic_load(&vmmi_arena_frame(frame + i)->state) & VMMI_FRAME_PINS)
-      return true;
-  return false;
-}
-
 /* Holds what was resolved.  => space locked; false: it became code meanwhile */
 static bool hold_page(const struct vmmi_request *request,
                       struct vmmi_held *held)

@@ -30,9 +30,6 @@ int vmmi_pin_page(struct vmm_space *space, vmm_addr_t va, unsigned access,
                   unsigned flags, struct vmmi_held *held);
 void vmmi_unpin_page(struct vmmi_held *held);
 
-/* => whether any of the host pages of a page is held for writing */
-bool vmmi_pin_is_writing(uint64_t frame, unsigned npages);
-
 /* => the byte of va, in the page that is held */
 static inline char *vmmi_pin_pointer(const struct vmmi_held *held,
                                      vmm_addr_t va)

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "pin.h"
 #include "space.h"
 
 int vmm_region_find(struct vmm_space *space, vmm_addr_t va,
@@ -60,7 +59,7 @@ static uint64_t clearable(struct clearing *clearing, vmm_addr_t va,
   if (clearing->clear == 0 || (region != NULL && (region->flags & VMM_WIRED)))
     return 0;
   if ((pte & VMM_PTE_PRESENT) &&
-      vmmi_pin_is_writing(vmm_pte_frame(pte), space->page_frames))
+      vmmi_frame_is_written(vmm_pte_frame(pte), space->page_frames))
     return clearing->clear & ~VMM_PTE_MODIFIED;
   return clearing->clear;
 }

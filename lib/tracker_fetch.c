@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "os.h"
-#include "pin.h"
 
 #define CHUNK_PAGES_MAX 512
 #define WORD_BITS 64
@@ -74,7 +73,7 @@ static bool any_set(const struct chunk *chunk, uint64_t start, uint64_t end)
 static bool is_written(const struct vmm_space *space, vmm_pte_t pte)
 {
   return (pte & VMM_PTE_PRESENT) &&
-         vmmi_pin_is_writing(vmm_pte_frame(pte), space->page_frames);
+         vmmi_frame_is_written(vmm_pte_frame(pte), space->page_frames);
 }
 
 /* ---- collect ---- */
@@ -111,7 +110,7 @@ static void collect_object(struct chunk *chunk, struct vmm_object *object)
     return;
   for (uint64_t at = chunk->start; at < chunk->end; at += nbytes)
     if (vmmi_object_frame(object, at, &frame) == 0 &&
-        vmmi_pin_is_writing(frame, 1))
+        vmmi_frame_is_written(frame, 1))
       set_range(chunk, at, at + nbytes);
 }
 
