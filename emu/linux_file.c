@@ -71,6 +71,9 @@ static int64_t transfer_many(struct linux_process *p, const uint64_t *a,
     return -EINVAL;
   if (vmmi_linux_get(p, vectors, a[1], a[2] * sizeof vectors[0]) != 0)
     return -EFAULT;
+  for (uint64_t i = 0; i < a[2]; i++)
+    if ((int64_t)vectors[i].nbytes < 0)
+      return -EINVAL;
   return transfer(p, a[0], vectors, a[2], access, offset);
 }
 

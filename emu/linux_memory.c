@@ -46,6 +46,26 @@ static int rights_of(uint64_t prot, uint32_t *rights)
   return 0;
 }
 
+/* => 0; -EINVAL not aligned; -ENOMEM a part of the range is not mapped */
+static int64_t check_mapped(struct linux_process *p, vmm_addr_t va,
+                            uint64_t nbytes)
+{
+  struct vmm_region_info region = { .struct_size = sizeof region };
+  vmm_addr_t end;
+
+  if (va % p->page != 0)
+    return -EINVAL;
+  if (!in_space(p, va, nbytes))
+    return -ENOMEM;
+  end = va + nbytes;
+  while (va < end) {
+    if (vmm_region_find(p->space, va, &region) != 0 || region.start > va)
+      return -ENOMEM;
+    va = region.start + region.nbytes;
+  }
+  return 0;
+}
+
 int64_t vmmi_sys_brk(struct linux_process *p, const uint64_t *a)
 {
   vmm_addr_t old = page_up(p, p->brk);
@@ -178,7 +198,7 @@ struct remap {
   vmm_addr_t from;
   uint64_t old;   /* bytes, as the next two whole pages */
   uint64_t bytes;
-  struct vmm_region_info region; /* that holds the whole old range */
+  struct vmm_region_info last; /* region of the old range */
 };
 
 /* What the bytes behind the old range are to be: of the same kind, and of the
@@ -190,15 +210,15 @@ static int tail_options(const struct linux_process *p, const struct remap *r,
   int fd;
 
   memset(options, 0, sizeof *options);
-  options->rights = r->region.rights;
-  if (r->region.object == NULL)
+  options->rights = r->last.rights;
+  if (r->last.object == NULL)
     return 0;
-  fd = vmm_object_fd(r->region.object);
+  fd = vmm_object_fd(r->last.object);
   if (fd < 0)
     return -ENOMEM;
-  offset = (uintptr_t)r->region.cookie * p->page + r->region.offset +
-           (r->from - r->region.start) + r->old;
-  options->flags = r->region.flags & VMM_PRIVATE;
+  offset = (uintptr_t)r->last.cookie * p->page + r->last.offset +
+           (r->from + r->old - r->last.start);
+  options->flags = r->last.flags & VMM_PRIVATE;
   options->cookie = (void *)(uintptr_t)(offset / p->page);
   return vmm_object_from_fd(&options->object, fd, offset, r->bytes - r->old,
                             NULL);
@@ -271,10 +291,9 @@ int64_t vmmi_sys_mremap(struct linux_process *p, const uint64_t *a)
     return -EINVAL;
   r.old = page_up(p, a[1]);
   r.bytes = page_up(p, a[2]);
-  r.region.struct_size = sizeof r.region;
-  if (vmm_region_find(p->space, a[0], &r.region) != 0 ||
-      r.region.start > a[0] ||
-      r.region.start + r.region.nbytes - a[0] < r.old)
+  r.last.struct_size = sizeof r.last;
+  if (check_mapped(p, a[0], r.old) != 0 ||
+      vmm_region_find(p->space, a[0] + r.old - 1, &r.last) != 0)
     return -EFAULT;
   if (a[3] & LINUX_MREMAP_FIXED) {
     if (a[4] % p->page != 0 || !in_space(p, a[4], r.bytes) ||
@@ -295,26 +314,6 @@ int64_t vmmi_sys_mremap(struct linux_process *p, const uint64_t *a)
 }
 
 /* ---- advice, and what needs nothing ---- */
-
-/* => 0; -EINVAL not aligned; -ENOMEM a part of the range is not mapped */
-static int64_t check_mapped(struct linux_process *p, vmm_addr_t va,
-                            uint64_t nbytes)
-{
-  struct vmm_region_info region = { .struct_size = sizeof region };
-  vmm_addr_t end;
-
-  if (va % p->page != 0)
-    return -EINVAL;
-  if (!in_space(p, va, nbytes))
-    return -ENOMEM;
-  end = va + nbytes;
-  while (va < end) {
-    if (vmm_region_find(p->space, va, &region) != 0 || region.start > va)
-      return -ENOMEM;
-    va = region.start + region.nbytes;
-  }
-  return 0;
-}
 
 int64_t vmmi_sys_madvise(struct linux_process *p, const uint64_t *a)
 {

@@ -129,17 +129,18 @@ static int64_t next_offset(int64_t offset, int64_t done)
   return (int64_t)((uint64_t)offset + (uint64_t)done);
 }
 
-/* => the bytes of all vectors, at most LINUX_RW_MAX; -EINVAL, -EFAULT */
-static int64_t add_up(const struct linux_iovec *vectors, size_t count)
+/* => the bytes of all vectors, at most LINUX_RW_MAX; -EFAULT if one leaves the
+ *    space */
+static int64_t add_up(struct linux_process *p, const struct linux_iovec *vectors,
+                      size_t count)
 {
+  uint64_t size = vmm_space_size(p->space);
   uint64_t total = 0;
 
   for (size_t i = 0; i < count; i++) {
-    if (vectors[i].nbytes > INT64_MAX - total)
-      return -EINVAL;
-    if (vectors[i].base + vectors[i].nbytes < vectors[i].base)
+    if (vectors[i].nbytes > size || vectors[i].base > size - vectors[i].nbytes)
       return -EFAULT;
-    total += vectors[i].nbytes;
+    total += vectors[i].nbytes; /* at most LINUX_IOV_MAX spaces: no overflow */
   }
   return (int64_t)(total > LINUX_RW_MAX ? LINUX_RW_MAX : total);
 }
@@ -159,7 +160,7 @@ int64_t vmmi_linux_transfer(struct linux_process *p, int host,
                             unsigned access, int64_t offset)
 {
   struct cursor c = { .vectors = vectors, .count = count };
-  int64_t total = add_up(vectors, count);
+  int64_t total = add_up(p, vectors, count);
   int64_t done = 0;
   struct round round;
 
