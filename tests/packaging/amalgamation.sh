@@ -27,7 +27,7 @@ statics_differ() {
     object=$work/alone/$(basename "$path" .c).o
     $CC -std=gnu11 -O0 -I "$top_srcdir/include" -c "$path" -o "$object" ||
       return 1
-    "$NM" "$object" | awk '$2 ~ /^[tbdr]$/ && $3 !~ /[.]|^vmmi?_/ { print $3 }' |
+    $NM "$object" | awk '$2 ~ /^[tbdr]$/ && $3 !~ /[.]|^vmmi?_/ { print $3 }' |
       sort -u
   done | sort | uniq -d >"$work/twice"
   [ ! -s "$work/twice" ] || {

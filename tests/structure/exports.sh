@@ -2,7 +2,7 @@
 . "$top_srcdir/tests/tap.sh"
 
 exported() {
-  "$NM" -D --defined-only "$1" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' |
+  $NM -D --defined-only "$1" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' |
     sort -u
 }
 
