@@ -186,18 +186,19 @@ extern const struct vmm_extable_entry __start_vmm_extable[]
 extern const struct vmm_extable_entry __stop_vmm_extable[]
     __attribute__((weak, visibility("hidden")));
 
-/* One per image: weak and hidden, and vmm_extable_add() takes repeats. */
+/* One per image: weak and hidden, and vmm_extable_add() takes repeats.  The first
+ * of its image, so that the others may use accessors. */
 void vmmi_extable_enter(void);
 void vmmi_extable_leave(void);
 
-__attribute__((weak, visibility("hidden"), constructor)) void
+__attribute__((weak, visibility("hidden"), constructor(101))) void
 vmmi_extable_enter(void)
 {
   if (&__start_vmm_extable[0] != &__stop_vmm_extable[0])
     vmm_extable_add(__start_vmm_extable, __stop_vmm_extable);
 }
 
-__attribute__((weak, visibility("hidden"), destructor)) void
+__attribute__((weak, visibility("hidden"), destructor(101))) void
 vmmi_extable_leave(void)
 {
   if (&__start_vmm_extable[0] != &__stop_vmm_extable[0])
