@@ -4,7 +4,7 @@
 #include "suites.h"
 
 #define SUITES(X) \
-
+  X(arch)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);
 #define LIST(name) vmm_suite_##name,
