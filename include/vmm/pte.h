@@ -107,8 +107,8 @@ static inline vmm_pte_t vmm_pte_untrack(vmm_pte_t pte, vmm_pte_t bits,
   pte &= ~bits;
   if (bits & watch.all)
     pte &= ~VMM_PTE_SWRITE;
-  if (bits & watch.access)
-    pte &= ~VMM_PTE_SREAD;
+  if (bits & watch.access) /* a fetch is an access too */
+    pte &= ~(VMM_PTE_SREAD | VMM_PTE_SEXEC);
   return pte;
 }
 
