@@ -4,7 +4,16 @@
 #include "suites.h"
 
 #define SUITES(X) \
-  X(version)
+  X(version) \
+  X(pte) \
+  X(scenario_s2) \
+  X(scenario_s4) \
+  X(pin) \
+  X(space) \
+  X(map) \
+  X(object) \
+  X(refusal) \
+  X(random)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);
 #define LIST(name) vmm_suite_##name,
