@@ -198,10 +198,7 @@ static int run_traces(struct vmm_cpu *cpu, struct vmm_cpu_exit *exit)
 static void begin_run(struct vmm_cpu *cpu, uint64_t max_insns,
                       struct vmm_cpu_exit *exit)
 {
-  uint32_t size = exit->struct_size;
-
   memset(exit, 0, sizeof(*exit));
-  exit->struct_size = size;
   if (max_insns == 0 || max_insns > INT64_MAX)
     max_insns = INT64_MAX;
   cpu->left = (int64_t)max_insns;
