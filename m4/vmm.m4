@@ -50,7 +50,6 @@ AC_DEFUN([VMM_ARG_SANITIZERS], [
   AS_IF([test "x$vmm_sanitizers" = xno], [vmm_sanitizers=])
   AS_IF([test -n "$vmm_sanitizers"], [
     SANITIZE_CFLAGS="-fsanitize=$vmm_sanitizers -fno-sanitize-recover=all"
-    SANITIZE_CFLAGS="$SANITIZE_CFLAGS -fno-omit-frame-pointer"
     vmm_saved_CFLAGS=$CFLAGS
     CFLAGS="$CFLAGS $SANITIZE_CFLAGS"
     AC_LINK_IFELSE([AC_LANG_PROGRAM()], [],

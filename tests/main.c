@@ -16,7 +16,7 @@
 /* => whether the runner's log is TAP on what was standard output */
 static int log_tap(SRunner *runner)
 {
-  char path[32];
+  static char path[32]; /* which the runner keeps */
   int out;
 
   if (getenv("VMM_TAP") == NULL)
