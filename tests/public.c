@@ -13,6 +13,11 @@
   X(map) \
   X(object) \
   X(refusal) \
+  X(riscv_code) \
+  X(riscv_disasm) \
+  X(riscv_fault) \
+  X(riscv_run) \
+  X(riscv_units) \
   X(random)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);
