@@ -4,21 +4,22 @@
 #include "suites.h"
 
 #define SUITES(X) \
-  X(version) \
-  X(pte) \
-  X(scenario_s2) \
-  X(scenario_s4) \
-  X(pin) \
-  X(space) \
+  X(extable) \
   X(map) \
   X(object) \
+  X(pin) \
+  X(pte) \
+  X(random) \
   X(refusal) \
   X(riscv_code) \
   X(riscv_disasm) \
   X(riscv_fault) \
   X(riscv_run) \
   X(riscv_units) \
-  X(random)
+  X(scenario_s2) \
+  X(scenario_s4) \
+  X(space) \
+  X(version)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);
 #define LIST(name) vmm_suite_##name,
