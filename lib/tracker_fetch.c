@@ -8,7 +8,8 @@
  *
  * A write between the two is in the bytes that the caller reads after the call;
  * one after the clear sets the bit again, because no window lets it pass
- * silently.  A frame that is held for writing stays set.
+ * silently.  A frame that is held for writing reads as set, whatever its bit, and
+ * the end of the hold sets the bit.
  */
 #include "tracker.h"
 
@@ -167,13 +168,12 @@ static void report(struct scan *scan, struct chunk *chunk)
 /* ---- clear ---- */
 
 /* => whether the bit was cleared */
-static bool clear_entry(struct vmm_tracker *tracker, struct vmm_space *space,
-                        vmmi_pte_slot *slot)
+static bool clear_entry(const struct vmm_tracker *tracker, vmmi_pte_slot *slot)
 {
   vmm_pte_t pte = atomic_load(slot);
 
   do {
-    if (!(pte & VMM_PTE_TRACKER(tracker->slot)) || is_written(space, pte))
+    if (!(pte & VMM_PTE_TRACKER(tracker->slot)))
       return false;
   } while (!atomic_compare_exchange_weak(slot, &pte,
                                          vmmi_tracker_cleared(tracker, pte)));
@@ -196,12 +196,11 @@ static void keep_rest(struct vmm_tracker *tracker, uint64_t at, uint64_t nbytes)
 static int clear_reported(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
 {
   struct visit *visit = arg;
-  struct vmm_space *space = visit->view->space;
-  uint64_t nbytes = space->page_nbytes;
+  uint64_t nbytes = visit->view->space->page_nbytes;
   uint64_t at = va + visit->view->shift;
 
   if (!any_set(visit->chunk, at, at + nbytes) ||
-      !clear_entry(visit->tracker, space, slot))
+      !clear_entry(visit->tracker, slot))
     return 0;
   if (nbytes > (uint64_t)1 << visit->chunk->unit)
     keep_rest(visit->tracker, at, nbytes);
