@@ -23,7 +23,7 @@ static int read_at(int fd, void *to, size_t nbytes, uint64_t offset,
 {
   char *at = to;
 
-  if (offset > INT64_MAX - nbytes)
+  if (offset > INT64_MAX - nbytes) /* nbytes: a few KiB */
     return bad(text, "an offset in it wraps");
   while (nbytes > 0) {
     ssize_t n = pread(fd, at, nbytes, (off_t)offset);
@@ -110,7 +110,8 @@ static int add_segment(struct elf_image *image, const Elf64_Phdr *phdr,
     return bad(text, "a segment is larger in the file than in memory");
   if (phdr->p_offset > file_size || phdr->p_filesz > file_size - phdr->p_offset)
     return bad(text, "truncated ELF file: a segment lies beyond its end");
-  if (phdr->p_vaddr > INT64_MAX - phdr->p_memsz - page)
+  if (phdr->p_memsz > INT64_MAX - page ||
+      phdr->p_vaddr > INT64_MAX - page - phdr->p_memsz)
     return bad(text, "a segment wraps");
   if ((phdr->p_vaddr - phdr->p_offset) % page != 0)
     return bad(text, "a segment's address and offset do not fit together");

@@ -90,7 +90,8 @@ static int open_image(struct linux_process *p, const char *path,
   char why[ELF_TEXT];
   int error;
 
-  *fd = vmmi_path_open(p, LINUX_AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+  *fd = vmmi_path_open(p, LINUX_AT_FDCWD, path,
+                       O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0); /* a pipe? */
   if (*fd < 0) {
     snprintf(text, LINUX_TEXT, "%.200s: %s", path, strerror(-*fd));
     return *fd == -ENOENT || *fd == -ENOTDIR ? LINUX_CANT_FIND : LINUX_CANT_RUN;

@@ -107,11 +107,14 @@ static void tell_fault(struct linux_process *p, const struct vmm_cpu_exit *exit)
   fputc('\n', stderr);
 }
 
+/* Of SIGPIPE nothing is told: it is how programs in a pipeline end. */
 void run_report_signal(struct linux_process *p, const struct vmm_cpu_exit *exit)
 {
   vmm_addr_t pc = vmm_cpu_get(p->cpu, p->isa->pc);
   const char *name = vmmi_signal_name(p->signal);
 
+  if (p->signal == LINUX_SIGPIPE)
+    return;
   fprintf(stderr, "vmm-run: terminated by signal %d (%s)", p->signal,
           name != NULL ? name : "real-time");
   if (exit->stop == VMM_CPU_ECALL) {
