@@ -4,7 +4,10 @@
 #include "suites.h"
 
 #define SUITES(X) \
+  X(access) \
+  X(debug) \
   X(extable) \
+  X(handler) \
   X(map) \
   X(object) \
   X(pin) \
@@ -18,7 +21,11 @@
   X(riscv_units) \
   X(scenario_s2) \
   X(scenario_s4) \
+  X(signal) \
   X(space) \
+  X(tracker) \
+  X(tracker_object) \
+  X(tracker_race) \
   X(version)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);
