@@ -4,7 +4,8 @@
 #include "suites.h"
 
 #define SUITES(X) \
-  X(arch)
+  X(arch) \
+  X(residue)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);
 #define LIST(name) vmm_suite_##name,
