@@ -23,6 +23,7 @@
   X(scenario_s4) \
   X(signal) \
   X(space) \
+  X(thread) \
   X(tracker) \
   X(tracker_object) \
   X(tracker_race) \
