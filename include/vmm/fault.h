@@ -34,7 +34,8 @@ enum vmm_fault_reason {
 struct vmm_fault {
   uint32_t access; /* VMM_READ, VMM_WRITE or VMM_EXEC */
   uint32_t reason; /* enum vmm_fault_reason */
-  vmm_addr_t va;   /* guest address; may lie in a guard, below 0 or above size */
+  vmm_addr_t va;   /* guest address; may lie in a guard, below 0 or above size;
+                      if space is NULL, a host address in no window */
   uint32_t nbytes; /* of the access; 0: not known */
   int32_t error;   /* as a call would return it: -EFAULT, -ENOMEM, -EIO */
   struct vmm_space *space;
@@ -47,8 +48,9 @@ struct vmm_fault {
 /* What a handler answers. */
 enum vmm_verdict {
   VMM_DECLINE, /* not mine: ask the next */
-  VMM_RETRY,   /* I changed something: do the access again */
-  VMM_SKIP,    /* leave the instruction out; a call's access reads zeros */
+  VMM_RETRY,   /* I changed something: do the access again (and ask me again) */
+  VMM_SKIP,    /* leave the instruction out (if the host knows its length, else
+                  as VMM_DECLINE); a call's access reads zeros */
   VMM_RESUME,  /* go on at the host pc that I set with vmm_fault_set_pc() */
 };
 

@@ -26,9 +26,11 @@ VMM_API int vmm_init(unsigned signals);
 /*
  * Gives the calling thread an alternate signal stack of its own with a guard
  * page, unless it has one, and touches what the handler needs.  A thread that
- * was not attached may fault too, on its own stack.
+ * was not attached may fault too, on its own stack: attaching is for threads that
+ * may run out of theirs, or have it in a window.  No thread is attached by itself,
+ * neither by the first space.  An attached thread is not attached again.
  *
- * -ENOMEM  no memory for the stack
+ * -ENOMEM  no memory for the stack, or no thread key left
  * -EINVAL  the thread's alternate stack lies in a window
  */
 VMM_API int vmm_thread_attach(void);
@@ -39,13 +41,16 @@ VMM_API int vmm_thread_detach(void);
 /*
  * For programs that own the handlers: call this first with the handler's three
  * arguments.  => 1 the fault is dealt with: return; 0 it is not the library's.
- * It chains to nobody.  => signal-safe
+ * It chains to nobody, and blocks what must be blocked by itself.  The program
+ * installs its handler of SIGSEGV and SIGBUS with SA_SIGINFO; SA_ONSTACK for
+ * attached threads.  => signal-safe
  */
 VMM_API int vmm_handle_signal(int signal, void *info, void *context);
 
 /*
  * Restores the handlers that were there before, for a program that has no space
- * any more.
+ * any more.  (The last space leaves them: others may have been installed over
+ * ours, and hand on to it.)
  *
  * -EBUSY   a space exists
  * -ENOENT  none are installed
