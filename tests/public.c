@@ -12,6 +12,7 @@
   X(object) \
   X(pin) \
   X(pte) \
+  X(race) \
   X(random) \
   X(refusal) \
   X(riscv_code) \
