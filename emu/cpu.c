@@ -195,12 +195,15 @@ static int run_traces(struct vmm_cpu *cpu, struct vmm_cpu_exit *exit)
   return 0;
 }
 
+/* A budget that lasts for years, with room for a place in a trace above it. */
+static const uint64_t NO_LIMIT = INT64_MAX / 2;
+
 static void begin_run(struct vmm_cpu *cpu, uint64_t max_insns,
                       struct vmm_cpu_exit *exit)
 {
   memset(exit, 0, sizeof(*exit));
-  if (max_insns == 0 || max_insns > INT64_MAX)
-    max_insns = INT64_MAX;
+  if (max_insns == 0 || max_insns > NO_LIMIT)
+    max_insns = NO_LIMIT;
   cpu->left = (int64_t)max_insns;
   cpu->granted = max_insns;
 }
