@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <vmm/access.h>
+#include <vmm/debug.h>
 
 #include "access.h"
 
@@ -19,6 +20,7 @@ struct transfer {
   char *host; /* COPY_OUT only reads it */
   int byte;
   size_t left;
+  unsigned flags; /* VMMI_RESOLVE_* */
 };
 
 static int move_bytes(const struct transfer *t, char *guest, char *host,
@@ -84,7 +86,7 @@ static int transfer_page(struct transfer *t)
   size_t nbytes = (size_t)vmmi_min(page - (t->va & (page - 1)), t->left);
   unsigned access = t->way == COPY_IN ? VMM_READ : VMM_WRITE;
   struct vmmi_held held;
-  int error = vmmi_pin_page(t->space, t->va, access, 0, &held);
+  int error = vmmi_pin_page(t->space, t->va, access, t->flags, &held);
 
   if (error > 0)
     return skip_part(t, nbytes);
@@ -111,7 +113,7 @@ static int transfer(struct transfer *t, size_t *left)
 int vmm_copyin(struct vmm_space *space, void *to, vmm_addr_t from,
                size_t nbytes, size_t *left)
 {
-  struct transfer t = { space, COPY_IN, from, to, 0, nbytes };
+  struct transfer t = { space, COPY_IN, from, to, 0, nbytes, 0 };
 
   return transfer(&t, left);
 }
@@ -120,7 +122,16 @@ int vmm_copyout(struct vmm_space *space, vmm_addr_t to, const void *from,
                 size_t nbytes, size_t *left)
 {
   struct transfer t = { space, COPY_OUT, to, (char *)(uintptr_t)from, 0,
-                        nbytes };
+                        nbytes, 0 };
+
+  return transfer(&t, left);
+}
+
+int vmm_debug_write(struct vmm_space *space, vmm_addr_t to, const void *from,
+                    size_t nbytes, size_t *left)
+{
+  struct transfer t = { space, COPY_OUT, to, (char *)(uintptr_t)from, 0,
+                        nbytes, VMMI_RESOLVE_FORCE };
 
   return transfer(&t, left);
 }
@@ -128,7 +139,7 @@ int vmm_copyout(struct vmm_space *space, vmm_addr_t to, const void *from,
 int vmm_fill(struct vmm_space *space, vmm_addr_t to, int byte, size_t nbytes,
              size_t *left)
 {
-  struct transfer t = { space, FILL, to, NULL, byte, nbytes };
+  struct transfer t = { space, FILL, to, NULL, byte, nbytes, 0 };
 
   return transfer(&t, left);
 }

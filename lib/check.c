@@ -114,13 +114,15 @@ static unsigned rights_of(vmm_pte_t pte)
          (pte & VMM_PTE_EXEC ? VMM_EXEC : 0);
 }
 
-static int check_private(struct vmmi_check *check, vmm_addr_t va, uint64_t frame)
+static int check_private(struct vmmi_check *check, vmm_addr_t va, vmm_pte_t pte)
 {
+  uint64_t frame = vmm_pte_frame(pte);
   uint32_t refs = atomic_load(&vmmi_arena_frame(frame)->refs);
   uint32_t state = atomic_load(&vmmi_arena_frame(frame)->state);
   int error;
 
-  if (!check->pinned && refs != 1)
+  /* forks of the space may hold a frame that is copy-on-write */
+  if (!check->pinned && refs != 1 && !(pte & VMM_PTE_COW))
     return vmmi_check_fail(va, "frame 0x%" PRIx64 " counts %u holders, not 1",
                            frame, refs);
   if (!check->pinned && (state & VMMI_FRAME_PINS) != 0)
@@ -144,7 +146,7 @@ static int check_frame(struct vmmi_check *check, struct vmmi_region *region,
   if (vmmi_pte_is_private(pte))
     return vmmi_region_is_shared(region)
                ? vmmi_check_fail(va, "private frame in a shared region")
-               : check_private(check, va, frame);
+               : check_private(check, va, pte);
   if (region->object != NULL)
     error = vmmi_object_frame(region->object, offset, &objects);
   if (error != 0)

@@ -137,6 +137,21 @@ bool vmmi_map_covers(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
   return true;
 }
 
+int vmmi_map_cut_out(struct vmm_space *space, struct vmmi_cuts *cuts,
+                     vmm_addr_t va, vmm_addr_t end)
+{
+  int error;
+
+  if (!vmmi_map_covers(space, va, end))
+    return vmmi_error(-ENOMEM, "a part of the range is not mapped", 0);
+  error = vmmi_map_prepare_cuts(space, cuts, va, end);
+  if (error != 0)
+    return error;
+  vmmi_map_cut(space, cuts, va);
+  vmmi_map_cut(space, cuts, end);
+  return 0;
+}
+
 /* ---- taking out ---- */
 
 static int silence_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *seen)

@@ -28,6 +28,11 @@ void vmmi_map_mend(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 /* => whether regions cover all of the range */
 bool vmmi_map_covers(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
+/* The range, which must be covered, becomes regions of its own.
+ * -ENOMEM, and nothing is cut */
+int vmmi_map_cut_out(struct vmm_space *space, struct vmmi_cuts *cuts,
+                     vmm_addr_t va, vmm_addr_t end);
+
 /* The region's object, if it has one, locked while the region's fields change. */
 void vmmi_map_lock_object(struct vmmi_region *region);
 void vmmi_map_unlock_object(struct vmmi_region *region);

@@ -65,8 +65,11 @@ static int take_frame(const struct work *work, uint64_t *frame)
   uint64_t fresh;
   int error;
 
+  /* a copy of a private page comes in its place */
   if (space->max_frames != 0 &&
-      atomic_load(&space->counters.frames) >= space->max_frames) {
+      atomic_load(&space->counters.frames) -
+              vmmi_pte_is_private(atomic_load(work->slot)) >=
+          space->max_frames) {
     work->request->reason = VMM_FAULT_LIMIT;
     return -ENOMEM;
   }
@@ -171,6 +174,7 @@ static int give_frame(const struct work *work, bool own)
 static int replace_frame(const struct work *work)
 {
   vmm_pte_t pte = narrow_entry(work->slot, VMM_PTE_SILENT);
+  struct vmmi_free_batch batch = { 0 };
   uint64_t frame;
   int error;
 
@@ -180,9 +184,27 @@ static int replace_frame(const struct work *work)
   if (vmmi_code_may_be(pte))
     vmmi_code_notify(work->space, work->va, work->space->page_nbytes);
   error = copy_frame(work, vmm_pte_frame(pte), &frame);
-  if (error == 0)
-    set_frame(work, frame, 0);
-  return error;
+  if (error != 0)
+    return error;
+  set_frame(work, frame, 0);
+  vmmi_space_release_frame(work->space, pte, &batch);
+  vmmi_frame_end_batch(&batch);
+  return 0;
+}
+
+/* => whether the frame was shared by a fork whose other sides have gone; then the
+ *    page keeps it */
+static bool take_back(const struct work *work)
+{
+  vmm_pte_t pte = atomic_load(work->slot);
+
+  /* acquire: what the other holders did to it is done */
+  if (!vmmi_pte_is_private(pte) ||
+      atomic_load_explicit(&vmmi_arena_frame(vmm_pte_frame(pte))->refs,
+                           memory_order_acquire) != 1)
+    return false;
+  narrow_entry(work->slot, VMM_PTE_COW);
+  return true;
 }
 
 /* Young, dirty, and silent as far as rule 2 allows. */
@@ -215,7 +237,7 @@ static int promote_one(const struct work *work, unsigned access, bool pin)
 
   if (!(pte & VMM_PTE_PRESENT))
     error = give_frame(work, own);
-  else if ((pte & VMM_PTE_COW) && own)
+  else if ((pte & VMM_PTE_COW) && own && !take_back(work))
     error = replace_frame(work);
   if (error != 0)
     return error;
@@ -342,4 +364,18 @@ int vmmi_page_promote(struct vmmi_page_range *range,
   }
   request->reason = VMM_FAULT_NONE;
   return 0;
+}
+
+int vmmi_page_copy_to(struct vmmi_region *region, vmm_addr_t va, uint64_t from,
+                      uint64_t *frame)
+{
+  struct vmmi_request request = { .space = region->space, .va = va };
+  struct vmmi_page_range range = { .region = region, .va = va, .npages = 1 };
+  struct work work;
+
+  range.leaf = vmmi_pagetable_walk(&region->space->pt, va, true);
+  if (range.leaf == NULL)
+    return -ENOMEM;
+  work = work_on(&range, &request, va);
+  return copy_frame(&work, from, frame);
 }

@@ -36,4 +36,10 @@ void vmmi_page_widen(struct vmmi_page_range *range);
 int vmmi_page_promote(struct vmmi_page_range *range,
                       struct vmmi_request *request);
 
+/* A frame of the region's space for the page at va, with the bytes of from.
+ * -ENOMEM, -EIO
+ * => space locked, nobody else uses it */
+int vmmi_page_copy_to(struct vmmi_region *region, vmm_addr_t va, uint64_t from,
+                      uint64_t *frame);
+
 #endif

@@ -76,10 +76,8 @@ int vmm_protect(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
   vmmi_space_lock(space);
   error = check_rights(space, va, end, rights);
   if (error == 0)
-    error = vmmi_map_prepare_cuts(space, &cuts, va, end);
+    error = vmmi_map_cut_out(space, &cuts, va, end);
   if (error == 0) {
-    vmmi_map_cut(space, &cuts, va);
-    vmmi_map_cut(space, &cuts, end);
     for (vmm_addr_t at = va; at < end;) {
       struct vmmi_region *region = vmmi_region_at(space->regions, at);
 
@@ -107,13 +105,8 @@ int vmm_region_set_handler(struct vmm_space *space, vmm_addr_t va,
   if (error != 0)
     return error;
   vmmi_space_lock(space);
-  if (!vmmi_map_covers(space, va, end))
-    error = vmmi_error(-ENOMEM, "a part of the range is not mapped", 0);
-  if (error == 0)
-    error = vmmi_map_prepare_cuts(space, &cuts, va, end);
+  error = vmmi_map_cut_out(space, &cuts, va, end);
   if (error == 0) {
-    vmmi_map_cut(space, &cuts, va);
-    vmmi_map_cut(space, &cuts, end);
     for (vmm_addr_t at = va; at < end;) {
       struct vmmi_region *region = vmmi_region_at(space->regions, at);
 

@@ -26,7 +26,7 @@ int vmm_region_find(struct vmm_space *space, vmm_addr_t va,
     found.object = region->object;
     found.offset = region->offset;
     found.cookie = region->cookie;
-    found.flags = region->flags;
+    found.flags = region->flags & ~VMMI_REGION_NOT_INHERITED;
   } else {
     error = vmmi_error(-ENOENT, "no region there or above", 0);
   }

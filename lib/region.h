@@ -34,6 +34,9 @@ struct vmmi_region {
   struct vmmi_region **object_link;
 };
 
+/* In flags, beside VMM_PRIVATE ... VMM_EXACT */
+#define VMMI_REGION_NOT_INHERITED (1u << 31)
+
 /* The tree at *root; start and end are changed only outside it. */
 struct vmmi_region *vmmi_region_at(struct vmmi_region *root, vmm_addr_t va);
 /* => the region that holds va, or else the next above it */

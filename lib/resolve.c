@@ -67,6 +67,12 @@ static vmm_addr_t request_page(const struct vmmi_request *request)
   return vmmi_align_down(request->va, request->space->page_nbytes);
 }
 
+static bool is_forced(const struct vmmi_request *request,
+                      const struct vmmi_region *region)
+{
+  return (request->flags & VMMI_RESOLVE_FORCE) && !vmmi_region_is_shared(region);
+}
+
 static int classify(struct attempt *attempt)
 {
   struct vmmi_request *request = attempt->request;
@@ -88,7 +94,7 @@ static int classify(struct attempt *attempt)
     request->handler = region->handler;
     request->handler_arg = region->handler_arg;
   }
-  if (!(region->rights & request->access))
+  if (!(region->rights & request->access) && !is_forced(request, region))
     return fail(request, VMM_FAULT_RIGHTS, -EFAULT);
   range->region = region;
   range->va = request_page(request);

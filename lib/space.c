@@ -189,6 +189,8 @@ static int open_space(struct vmm_space *space,
   space->page_frames = 1u << (space->page_shift - vmmi_os_page_shift());
   space->flags = options->flags;
   space->max_frames = options->max_frames;
+  space->options = *options;
+  space->options.base = NULL; /* a fork has another */
   error = vmmi_pagetable_init(&space->pt, space->size, space->page_shift);
   if (error != 0)
     return vmmi_error(error, "space: page table", ENOMEM);

@@ -40,6 +40,7 @@ struct vmm_space {
   unsigned page_frames;   /* (c) host pages a page */
   uint32_t flags;         /* (c) VMM_EXACT */
   uint64_t max_frames;    /* (c) 0: no limit */
+  struct vmm_space_options options; /* (c) that it was made with, for a fork */
 
   pthread_rwlock_t lock;
   struct vmmi_region *regions; /* (s) */

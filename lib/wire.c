@@ -64,12 +64,10 @@ static int check_wire(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
   return 0;
 }
 
-/* => space locked, covered, and the cuts prepared */
-static void set_wired(struct vmm_space *space, struct vmmi_cuts *cuts,
-                      vmm_addr_t va, vmm_addr_t end, bool wired)
+/* => space locked, the range cut out */
+static void set_wired(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
+                      bool wired)
 {
-  vmmi_map_cut(space, cuts, va);
-  vmmi_map_cut(space, cuts, end);
   for (vmm_addr_t at = va; at < end;) {
     struct vmmi_region *region = vmmi_region_at(space->regions, at);
 
@@ -96,12 +94,10 @@ static int change_wired(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
   vmmi_space_lock(space);
   if (wired)
     error = check_wire(space, va, end);
-  else if (!vmmi_map_covers(space, va, end))
-    error = vmmi_error(-ENOMEM, "a part of the range is not mapped", 0);
   if (error == 0)
-    error = vmmi_map_prepare_cuts(space, &cuts, va, end);
+    error = vmmi_map_cut_out(space, &cuts, va, end);
   if (error == 0)
-    set_wired(space, &cuts, va, end, wired);
+    set_wired(space, va, end, wired);
   vmmi_map_free_cuts(&cuts);
   vmmi_space_unlock(space);
   return error;

@@ -7,6 +7,7 @@
   X(access) \
   X(debug) \
   X(extable) \
+  X(fork) \
   X(handler) \
   X(map) \
   X(object) \

@@ -32,6 +32,17 @@ VMM_API int vmm_explain(struct vmm_space *space, vmm_addr_t va, unsigned access,
 VMM_API void *vmm_debug_ptr(struct vmm_space *space, vmm_addr_t va);
 
 /*
+ * A debugger's write: to private memory whatever its rights, which gets a page of
+ * its own and keeps its rights for the guest; the object behind it is unchanged.
+ * It reads dirty, and decoded code is dropped.  left: as for vmm_copyout().
+ *
+ * -EFAULT  nothing is mapped there, or memory that is shared and not writable
+ * -ENOMEM -EIO  as in <vmm/access.h>
+ */
+VMM_API int vmm_debug_write(struct vmm_space *space, vmm_addr_t to,
+                            const void *from, size_t nbytes, size_t *left);
+
+/*
  * Proves the rules of windows against what the host really grants: that no window
  * grants more than its page table, its records are true, every entry keeps the
  * invariant of <vmm/pte.h>, every frame has as many holders as it counts.

@@ -7,6 +7,7 @@
 #include <vmm/debug.h>
 #include <vmm/extable.h>
 #include <vmm/fault.h>
+#include <vmm/fork.h>
 #include <vmm/map.h>
 #include <vmm/object.h>
 #include <vmm/pte.h>
