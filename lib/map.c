@@ -355,6 +355,8 @@ static struct vmmi_region *make_region(struct vmm_space *space, vmm_addr_t va,
   region->offset = options->offset;
   region->rights = options->rights;
   region->flags = options->flags & REGION_FLAGS & ~VMM_WIRED;
+  if ((space->flags & VMM_EXACT) || space->max_frames != 0)
+    region->flags |= VMM_EXACT;
   region->cookie = options->cookie;
   if (options->object != NULL)
     region->object = vmm_object_hold(options->object);
@@ -407,6 +409,32 @@ static int choose_place(struct vmm_space *space, vmm_addr_t *va,
   return 0;
 }
 
+static int count_private(vmm_addr_t va, vmmi_pte_slot *slot, void *count)
+{
+  (void)va;
+  *(uint64_t *)count += vmmi_pte_is_private(atomic_load(slot));
+  return 0;
+}
+
+/* Wired memory takes its frames now: it must not be found out only when what it
+ * replaces is gone that they are too many.  => space locked */
+static int check_wired_limit(struct vmm_space *space, vmm_addr_t va,
+                             uint64_t nbytes,
+                             const struct vmm_map_options *options)
+{
+  uint64_t frames = atomic_load(&space->counters.frames);
+  uint64_t freed = 0;
+
+  if (!(options->flags & VMM_WIRED) || space->max_frames == 0 ||
+      !(options->rights & VMM_WRITE) ||
+      (options->object != NULL && !(options->flags & VMM_PRIVATE)))
+    return 0;
+  vmmi_pagetable_each(&space->pt, va, va + nbytes, count_private, &freed);
+  if (frames - freed + (nbytes >> space->page_shift) > space->max_frames)
+    return vmmi_error(-ENOMEM, "map: wired memory beyond max_frames", 0);
+  return 0;
+}
+
 /* => space locked */
 static int map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
                       const struct vmm_map_options *options)
@@ -416,6 +444,8 @@ static int map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
   vmm_addr_t at = *va;
   int error = choose_place(space, &at, nbytes, options);
 
+  if (error == 0)
+    error = check_wired_limit(space, at, nbytes, options);
   if (error == 0)
     error = vmmi_map_prepare_cuts(space, &cuts, at, at + nbytes);
   if (error == 0)

@@ -12,6 +12,7 @@ struct move {
   struct vmm_space *space;
   vmm_addr_t from, to;
   uint64_t nbytes;
+  bool wired; /* some of it is */
 };
 
 /* The leaves at the new place, so that moving entries can't fail.
@@ -50,7 +51,7 @@ static int move_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
 }
 
 /* => space locked; the region lies in the range; its windows are clear */
-static void move_region(const struct move *move, struct vmmi_region *region)
+static void move_region(struct move *move, struct vmmi_region *region)
 {
   struct vmm_space *space = move->space;
   vmm_addr_t start = region->start;
@@ -58,10 +59,11 @@ static void move_region(const struct move *move, struct vmmi_region *region)
 
   vmmi_region_remove(&space->regions, region);
   vmmi_map_lock_object(region);
-  vmmi_pagetable_each(&space->pt, start, end, move_entry, (void *)move);
+  vmmi_pagetable_each(&space->pt, start, end, move_entry, move);
   region->start = start - move->from + move->to;
   region->end = end - move->from + move->to;
   region->serial = ++space->serial; /* no piece of what it was */
+  move->wired |= (region->flags & VMM_WIRED) != 0;
   vmmi_map_unlock_object(region);
   vmmi_region_insert(&space->regions, region);
 }
@@ -81,7 +83,7 @@ static int check_move(const struct move *move, uint32_t flags)
 }
 
 /* => space locked */
-static int move_locked(const struct move *move, uint32_t flags)
+static int move_locked(struct move *move, uint32_t flags)
 {
   struct vmmi_cuts from = { .count = 0 }, to = { .count = 0 };
   struct vmm_space *space = move->space;
@@ -123,7 +125,7 @@ static int move_locked(const struct move *move, uint32_t flags)
 int vmm_move(struct vmm_space *space, vmm_addr_t from, uint64_t nbytes,
              vmm_addr_t *to, uint32_t flags)
 {
-  struct move move = { space, from, 0, nbytes };
+  struct move move = { .space = space, .from = from, .nbytes = nbytes };
   int error = vmmi_space_check_range(space, from, nbytes);
 
   if (error == 0 && to == NULL)
@@ -156,6 +158,8 @@ int vmm_move(struct vmm_space *space, vmm_addr_t from, uint64_t nbytes,
   vmmi_space_unlock(space);
   if (error == 0)
     *to = move.to;
+  if (error == 0 && move.wired) /* at worst it is installed lazily */
+    vmmi_wire_populate(space, move.to, move.to + nbytes);
   return error;
 }
 

@@ -269,10 +269,8 @@ bool vmmi_page_is_coarse(const struct vmmi_page_range *range,
   const struct vmm_space *space = region->space;
   struct vmmi_page_range wide = *range;
 
-  if ((region->flags & VMM_EXACT) || space->max_frames != 0 ||
-      (space->flags & VMM_EXACT))
-    return false;
-  if (request->window == NULL || request->access == VMM_EXEC)
+  if ((region->flags & VMM_EXACT) || request->window == NULL ||
+      request->access == VMM_EXEC)
     return false;
   if (vmmi_region_is_shared(region) && region->object->fd >= 0)
     return false;

@@ -27,7 +27,8 @@ struct vmm_map_options {
 /*
  * Maps nbytes at *va.  With VMM_ANY the library chooses the lowest free place
  * at or above *va and stores it there.  With VMM_REPLACE what was mapped there
- * is unmapped in the same step; if wiring fails then, the range stays unmapped.
+ * is unmapped in the same step; if the host then refuses to wire, the range stays
+ * unmapped.
  * VMM_HUGE with VMM_ANY aligns to 2 MiB.  options may not be NULL.
  *
  * -EINVAL  the range leaves the space, or the offset the object; a space with
