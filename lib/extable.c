@@ -49,9 +49,10 @@ static struct code_group images = { image_slots, TABLES_MAX, 0 };
 static struct code_group ranges = { range_slots, RANGES_MAX, 0 };
 static pthread_mutex_t code_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* Relaxed: the sequence orders them.  Release: after the sequence became odd. */
 #define get_relaxed(field) atomic_load_explicit(&(field), memory_order_relaxed)
-#define set_relaxed(field, value)                                              \
-  atomic_store_explicit(&(field), value, memory_order_relaxed)
+#define set_release(field, value)                                              \
+  atomic_store_explicit(&(field), value, memory_order_release)
 
 /* ---- entries ---- */
 
@@ -195,7 +196,6 @@ enum vmm_verdict vmmi_extable_ask(uintptr_t pc, struct vmm_fault *fault)
 static void open_slot(struct code_slot *slot)
 {
   atomic_fetch_add(&slot->sequence, 1); /* in one order with holders */
-  atomic_thread_fence(memory_order_release); /* odd before any change */
 }
 
 static void close_slot(struct code_slot *slot)
@@ -207,13 +207,13 @@ static void close_slot(struct code_slot *slot)
 static void fill_slot(struct code_slot *slot, const struct code_range *range)
 {
   open_slot(slot);
-  set_relaxed(slot->start, range->start);
-  set_relaxed(slot->end, range->end);
-  set_relaxed(slot->entries, range->entries);
-  set_relaxed(slot->count, range->count);
-  set_relaxed(slot->sorted, range->sorted);
-  set_relaxed(slot->handler, range->handler);
-  set_relaxed(slot->arg, range->arg);
+  set_release(slot->start, range->start);
+  set_release(slot->end, range->end);
+  set_release(slot->entries, range->entries);
+  set_release(slot->count, range->count);
+  set_release(slot->sorted, range->sorted);
+  set_release(slot->handler, range->handler);
+  set_release(slot->arg, range->arg);
   close_slot(slot);
 }
 
@@ -272,8 +272,8 @@ static void empty_slot(struct code_slot *slot)
   while (atomic_load(&slot->holders) != 0)
     sched_yield();
   pthread_mutex_lock(&code_lock);
-  set_relaxed(slot->start, 0);
-  set_relaxed(slot->end, 0);
+  set_release(slot->start, 0);
+  set_release(slot->end, 0);
   close_slot(slot);
 }
 
