@@ -1,7 +1,10 @@
 /*
  * Guest memory by calls: copies, fills, strings, fixups.  A range is done page by
- * page, each held while its bytes move by the alias, with no lock held: the
- * host's side may lie in a window and fault.
+ * page, each held while its bytes move by the alias, with no lock held.
+ *
+ * The host's side may lie in a window and fault.  Inside vmmi_thread_enter() such
+ * a fault is not repaired but ends the move, so a page is tried inside, which
+ * saves two system calls, and done outside if that fails.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,6 +13,9 @@
 #include <vmm/debug.h>
 
 #include "access.h"
+
+/* Pages that are copied without letting signals in. */
+#define BATCH 16
 
 enum way { COPY_IN, COPY_OUT, FILL };
 
@@ -36,6 +42,14 @@ static int move_bytes(const struct transfer *t, char *guest, char *host,
   }
 }
 
+static void step_over(struct transfer *t, size_t nbytes)
+{
+  t->va += nbytes;
+  t->left -= nbytes;
+  if (t->way != FILL)
+    t->host += nbytes;
+}
+
 /* => bytes up to the next host page of the pointer */
 static size_t page_rest(const void *at)
 {
@@ -60,26 +74,39 @@ static int move_part(struct transfer *t, char *guest, size_t nbytes)
     }
     guest += step;
     nbytes -= step;
-    t->va += step;
-    t->left -= step;
-    if (t->way != FILL)
-      t->host += step;
+    step_over(t, step);
   }
   return 0;
 }
 
 /* A handler wants the page left out: it reads zeros, writes to it are lost. */
-static int skip_part(struct transfer *t, size_t nbytes)
+static int skip_page(struct transfer *t)
 {
+  uint64_t page = t->space->page_nbytes;
+  size_t nbytes = (size_t)vmmi_min(page - (t->va & (page - 1)), t->left);
+
   if (t->way == COPY_IN && vmmi_arch_fill(t->host, 0, nbytes) != 0)
-    return -EFAULT;
-  t->va += nbytes;
-  t->left -= nbytes;
-  if (t->way != FILL)
-    t->host += nbytes;
+    return vmmi_error(-EFAULT, "copy: the host's buffer", 0);
+  step_over(t, nbytes);
   return 0;
 }
 
+/* Moves a part of a page that is held.  => inside, and on return */
+static int move_held(struct transfer *t, char *guest, size_t nbytes)
+{
+  int error;
+
+  if (move_bytes(t, guest, t->host, nbytes) == 0) {
+    step_over(t, nbytes);
+    return 0;
+  }
+  vmmi_thread_leave();
+  error = move_part(t, guest, nbytes);
+  vmmi_thread_enter();
+  return error;
+}
+
+/* => inside, and on return */
 static int transfer_page(struct transfer *t)
 {
   uint64_t page = t->space->page_nbytes;
@@ -88,23 +115,37 @@ static int transfer_page(struct transfer *t)
   struct vmmi_held held;
   int error = vmmi_pin_page(t->space, t->va, access, t->flags, &held);
 
-  if (error > 0)
-    return skip_part(t, nbytes);
-  if (error < 0)
+  if (error != 0)
     return error;
-  error = move_part(t, vmmi_pin_pointer(&held, t->va), nbytes);
+  error = move_held(t, vmmi_pin_pointer(&held, t->va), nbytes);
   vmmi_unpin_page(&held);
   if (error == -EIO)
     return vmmi_access_fail(t->space, t->va, access);
   return error < 0 ? vmmi_error(error, "copy: the host's buffer", 0) : 0;
 }
 
+/* Some pages: signals of the program must not wait for all of a long copy.
+ * => as vmmi_pin_page() */
+static int transfer_pages(struct transfer *t)
+{
+  int error = 0;
+
+  vmmi_thread_enter();
+  for (int i = 0; error == 0 && t->left != 0 && i < BATCH; i++)
+    error = transfer_page(t);
+  vmmi_thread_leave();
+  return error;
+}
+
 static int transfer(struct transfer *t, size_t *left)
 {
   int error = vmmi_space_check(t->space);
 
-  while (error == 0 && t->left != 0)
-    error = transfer_page(t);
+  while (error == 0 && t->left != 0) {
+    error = transfer_pages(t);
+    if (error > 0)
+      error = skip_page(t);
+  }
   if (left != NULL)
     *left = t->left;
   return error;

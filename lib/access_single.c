@@ -1,6 +1,8 @@
 /*
  * Single accesses by calls: loads, stores, compare-and-swaps.  An access that
- * crosses into another page holds both before it reads or writes any byte.
+ * crosses into another page holds both before it reads or writes any byte.  The
+ * value is copied from and to the caller's memory, which may lie in a window,
+ * before and after; all between runs inside vmmi_thread_enter().
  */
 #include <errno.h>
 #include <string.h>
@@ -109,14 +111,18 @@ static int do_access(struct vmm_space *space, vmm_addr_t va, size_t nbytes,
                      unsigned kind, char *value)
 {
   struct access access;
-  int error = begin_access(&access, space, va, nbytes, kind);
+  bool failed = false;
+  int error;
 
-  if (error != 0)
-    return error;
-  error = access.first == nbytes ? do_whole(&access, value)
-                                 : do_halves(&access, value);
-  end_access(&access);
-  return error == 0 ? 0 : vmmi_access_fail(space, va, kind);
+  vmmi_thread_enter();
+  error = begin_access(&access, space, va, nbytes, kind);
+  if (error == 0) {
+    failed = (access.first == nbytes ? do_whole(&access, value)
+                                     : do_halves(&access, value)) != 0;
+    end_access(&access);
+  }
+  vmmi_thread_leave();
+  return failed ? vmmi_access_fail(space, va, kind) : error;
 }
 
 static int copy_value(void *to, const void *from, size_t nbytes)
@@ -166,14 +172,21 @@ static int do_cas(struct vmm_space *space, vmm_addr_t va, char *old,
                   const char *fresh, size_t nbytes)
 {
   struct access access;
-  int result = begin_access(&access, space, va, nbytes, VMM_WRITE);
+  int held, result = 0;
 
-  if (result != 0)
-    return result > 0 ? skip_cas(old, nbytes) : result;
-  result = nbytes == SIZE_MAX_BYTES
-               ? vmmi_arch_cas16(bytes_of(&access, 0), old, fresh)
-               : vmmi_arch_cas(bytes_of(&access, 0), old, fresh, nbytes);
-  end_access(&access);
+  vmmi_thread_enter();
+  held = begin_access(&access, space, va, nbytes, VMM_WRITE);
+  if (held == 0) {
+    char *guest = bytes_of(&access, 0);
+
+    result = nbytes == SIZE_MAX_BYTES
+                 ? vmmi_arch_cas16(guest, old, fresh)
+                 : vmmi_arch_cas(guest, old, fresh, nbytes);
+    end_access(&access);
+  }
+  vmmi_thread_leave();
+  if (held != 0)
+    return held > 0 ? skip_cas(old, nbytes) : held;
   if (result == -ENOTSUP)
     return vmmi_error(result, "cas: 16 bytes, which the processor can't", 0);
   return result < 0 ? vmmi_access_fail(space, va, VMM_WRITE) : result;

@@ -193,6 +193,7 @@ static void unpin_pages(struct vmm_space *space, struct vmmi_held *held,
 {
   bool locked = false;
 
+  vmmi_thread_enter();
   for (size_t i = 0; i < count; i++) {
     if (!held[i].writing)
       continue;
@@ -203,7 +204,6 @@ static void unpin_pages(struct vmm_space *space, struct vmmi_held *held,
   }
   if (locked)
     vmmi_space_unlock(space);
-  vmmi_thread_enter();
   for (size_t i = 0; i < count; i++)
     release_page(&held[i]);
   vmmi_thread_leave();
@@ -269,17 +269,18 @@ static size_t fill_vectors(const struct vmm_pin *pin, vmm_addr_t va,
 static int hold_range(struct vmm_pin *pin, vmm_addr_t va, size_t pages,
                       unsigned access)
 {
-  access = access & VMM_WRITE ? VMM_WRITE : VMM_READ;
-  for (size_t i = 0; i < pages; i++) {
-    int error = vmmi_pin_page(pin->space, va, access, VMMI_RESOLVE_PIN,
-                              &pin->held[i]);
+  int error = 0;
 
-    if (error != 0)
-      return error > 0 ? -EFAULT : error; /* a pin can't be left out */
-    pin->count++;
-    va = pin->held[i].va + pin->space->page_nbytes;
+  access = access & VMM_WRITE ? VMM_WRITE : VMM_READ;
+  vmmi_thread_enter();
+  for (size_t i = 0; error == 0 && i < pages; i++) {
+    error = vmmi_pin_page(pin->space, va, access, VMMI_RESOLVE_PIN,
+                          &pin->held[i]);
+    pin->count += error == 0;
+    va = vmmi_align_down(va, pin->space->page_nbytes) + pin->space->page_nbytes;
   }
-  return 0;
+  vmmi_thread_leave();
+  return error > 0 ? -EFAULT : error; /* a pin can't be left out */
 }
 
 /* A range that leaves the space: the fault is at its end, and all before it
