@@ -237,7 +237,7 @@ START_TEST(dump_names_regions_windows_and_counts)
   ck_assert_ptr_nonnull(file);
   ck_assert_ok(vmm_dump(space, file));
   fclose(file);
-  ck_assert_ptr_nonnull(strstr(text, "000000200000-000000203000 rw- private\n"
+  ck_assert_ptr_nonnull(strstr(text, "000000200000-000000203000 rw- private exact\n"
                                      "    present 2 own 1 young 2 dirty 1"));
   ck_assert_ptr_nonnull(strstr(text, "r-- private"));
   ck_assert_ptr_nonnull(strstr(text, "by mprotect"));
