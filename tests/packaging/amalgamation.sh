@@ -17,7 +17,7 @@ compile() {
 run_example() {
   sed 's|<vmm/vmm.h>|"vmm.h"|' "$top_srcdir/examples/$2.c" >"$work/$2.c" &&
     $1 -O2 -pthread "$work/$2.c" "$work/vmm.c" -o "$work/$2" &&
-    "$work/$2" | diff "$top_srcdir/examples/$2.out" -
+    "$work/$2" | diff "$top_srcdir/examples/$2.txt" -
 }
 
 # Statics of each file alone, without the inline functions of headers.

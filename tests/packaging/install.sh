@@ -19,7 +19,7 @@ install_all() {
 
 # prints_as EXAMPLE PROGRAM
 prints_as() {
-  "$2" >"$work/printed" && diff "$examples/$1.out" "$work/printed"
+  "$2" >"$work/printed" && diff "$examples/$1.txt" "$work/printed"
 }
 
 shared_program() {
@@ -66,7 +66,7 @@ END
     -o "$work/plugin.so" $(pkg-config --cflags --libs libvmm) &&
     $CC $CFLAGS "$work/host.c" -o "$work/host" -ldl &&
     "$work/host" "$work/plugin.so" >"$work/printed" &&
-    cat "$examples/fastmem.out" "$examples/fastmem.out" | diff - "$work/printed"
+    cat "$examples/fastmem.txt" "$examples/fastmem.txt" | diff - "$work/printed"
 }
 
 emulator_source() {

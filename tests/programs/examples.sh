@@ -3,7 +3,7 @@
 
 prints() {
   "$top_builddir/examples/$1" >"$work/printed" &&
-    diff "$top_srcdir/examples/$1.out" "$work/printed"
+    diff "$top_srcdir/examples/$1.txt" "$work/printed"
 }
 
 for path in "$top_srcdir"/examples/*.c; do
