@@ -55,6 +55,9 @@ int vmmi_os_maps_walk(int (*visit)(const struct vmmi_os_mapping *mapping,
                                    void *arg),
                       void *arg);
 
+/* => how many mappings a process may have */
+uint64_t vmmi_os_mapping_limit(void);
+
 /* => a byte that reads 1 in this process and 0 in a child of fork(), or NULL */
 const volatile char *vmmi_os_fork_canary(void);
 

@@ -203,6 +203,22 @@ int vmmi_os_memory_punch(int fd, uint64_t offset, uint64_t nbytes)
                 saved);
 }
 
+uint64_t vmmi_os_mapping_limit(void)
+{
+  int saved = errno;
+  int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+  uint64_t limit = 0;
+  char text[24];
+  ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
+
+  if (fd >= 0)
+    close(fd);
+  for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9'; i++)
+    limit = limit * 10 + (uint64_t)(text[i] - '0');
+  errno = saved;
+  return limit != 0 ? limit : 65530; /* the kernel's default */
+}
+
 const volatile char *vmmi_os_fork_canary(void)
 {
   static _Atomic(char *) canary;

@@ -6,6 +6,7 @@
  *   tell      a tracker's callback, before the first access (no lock)
  *   promote   a frame, young, dirty; as widely as is free (page.c)
  *   install   in the window that missed
+ *   trim      windows use too many of the host's mappings: flush some (no lock)
  *   evict     the host is out of mappings: flush, once more (no lock)
  *
  * Locks: the space, shared; in promote the region's object, then the leaf; in
@@ -18,6 +19,7 @@
 
 #include "page.h"
 #include "tracker.h"
+#include "window_budget.h"
 
 #define RESTART 1
 
@@ -27,6 +29,7 @@ struct attempt {
   struct vmmi_page_range range;
   uint8_t told;     /* trackers whose callback was called */
   unsigned evicted; /* how often */
+  bool trimmed;
   bool silent;      /* the entry granted the access already */
 };
 
@@ -179,6 +182,21 @@ static int evict(struct attempt *attempt)
   return RESTART;
 }
 
+/* The windows have too many of the host's mappings: some are flushed, perhaps
+ * this one, so the stage begins again. */
+static int trim(struct attempt *attempt)
+{
+  struct vmm_space *space = attempt->request->space;
+
+  attempt->trimmed = true;
+  vmmi_space_unlock(space);
+  vmmi_thread_enter();
+  vmmi_budget_trim();
+  vmmi_thread_leave();
+  vmmi_space_lock_shared(space);
+  return RESTART;
+}
+
 static int install(struct attempt *attempt)
 {
   struct vmmi_request *request = attempt->request;
@@ -203,6 +221,8 @@ static int install(struct attempt *attempt)
   changed = vmmi_window_install(request->window, &what);
   if (changed < 0)
     return evict(attempt);
+  if (vmmi_budget_is_exceeded() && !attempt->trimmed)
+    return trim(attempt);
   request->unchanged = attempt->silent && changed == 0;
   return 0;
 }

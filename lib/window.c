@@ -8,6 +8,7 @@
 
 #include "metadata.h"
 #include "os.h"
+#include "window_budget.h"
 #include "window_index.h"
 #include "window_record.h"
 
@@ -65,6 +66,7 @@ int vmmi_window_open(struct vmmi_window *window, struct vmm_space *space,
   window->guard_below = guard_below;
   window->guard_above = guard_above;
   window->wired = 0;
+  atomic_store(&window->pieces, 0);
   atomic_store(&window->changes, 0);
   error = vmmi_radix_init(&window->chunks, space->pt.leaves.count);
   if (error != 0)
@@ -88,6 +90,7 @@ void vmmi_window_close(struct vmmi_window *window)
   struct vmmi_window_chunk *chunk;
 
   vmmi_window_index_remove(window);
+  vmmi_budget_add(window, -(int64_t)atomic_load(&window->pieces));
   vmmi_os_release(window->reserved, window->reserved_nbytes);
   for (uint64_t i = 0; (chunk = vmmi_radix_next(&window->chunks, &i,
                                                 window->chunks.count)) != NULL;
@@ -109,17 +112,40 @@ struct vmmi_window_chunk *vmmi_record_chunk(struct vmmi_window *window,
   return vmmi_radix_get(&window->chunks, i);
 }
 
+/* => whether a host mapping may end between the pages i - 1 and i */
+static bool is_edge(const struct vmmi_window *window,
+                    const struct vmmi_window_chunk *chunk, unsigned i)
+{
+  const uint8_t alike = VMMI_RECORD_RIGHTS | VMMI_RECORD_KIND;
+  uint8_t page;
+
+  if (i == 0 || i == vmmi_leaf_pages(&window->space->pt))
+    return false;
+  page = chunk->page[i];
+  if ((chunk->page[i - 1] & alike) != (page & alike))
+    return true;
+  return (page & VMMI_RECORD_KIND) == VMMI_RECORD_OTHER &&
+         !(page & VMMI_RECORD_JOINED);
+}
+
 void vmmi_record_set(struct vmmi_window *window,
                      struct vmmi_window_chunk *chunk, unsigned i,
                      uint8_t record)
 {
   uint8_t old = chunk->page[i];
+  int pieces = -(is_edge(window, chunk, i) + is_edge(window, chunk, i + 1));
+  int mapped = !!(record & VMMI_RECORD_KIND) - !!(old & VMMI_RECORD_KIND);
+  int wired = !!(record & VMMI_RECORD_WIRED) - !!(old & VMMI_RECORD_WIRED);
 
-  chunk->mapped += !!(record & VMMI_RECORD_KIND) - !!(old & VMMI_RECORD_KIND);
-  chunk->wired += !!(record & VMMI_RECORD_WIRED) - !!(old & VMMI_RECORD_WIRED);
-  window->wired += (uint64_t)!!(record & VMMI_RECORD_WIRED) -
-                   (uint64_t)!!(old & VMMI_RECORD_WIRED);
+  pieces -= chunk->mapped != 0; /* a chunk that shows something is a piece */
+  chunk->mapped += (uint32_t)mapped;
+  chunk->wired += (uint32_t)wired;
+  window->wired += (uint64_t)(int64_t)wired;
   chunk->page[i] = record;
+  pieces += chunk->mapped != 0;
+  pieces += is_edge(window, chunk, i) + is_edge(window, chunk, i + 1);
+  if (pieces != 0)
+    vmmi_budget_add(window, pieces);
 }
 
 unsigned vmmi_window_granted(struct vmmi_window *window, vmm_addr_t va)

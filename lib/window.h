@@ -4,11 +4,13 @@
  * may grant less, and may be flushed at any time.  What it grants stands in its
  * record, one byte a page, in chunks that exist where something was installed:
  *
- *    7 6   5    4  3   2 1 0
- *   +-----+---+------+-------+    kind  0 nothing is mapped
- *   |  0  | I | kind | X W R |          1 its place in the chunk's run
- *   +-----+---+------+-------+          2 zeros   3 another frame
+ *    7   6   5    4  3   2 1 0
+ *   +---+---+---+------+-------+  kind  0 nothing is mapped
+ *   | 0 | J | I | kind | X W R |        1 its place in the chunk's run
+ *   +---+---+---+------+-------+        2 zeros   3 another frame
  *                                 I     wired: not to be evicted
+ *                                 J     kind 3, and the frame after the one of
+ *                                       the page before: one host mapping
  *
  * A kind that is not 0 means that the host maps the frame that the page's entry
  * has; so whoever gives an entry another frame drops the page first.
@@ -38,6 +40,7 @@ struct vmmi_window {
   pthread_mutex_t lock;
   struct vmmi_radix chunks;     /* (w) the record, by chunk number */
   uint64_t wired;               /* (w) pages */
+  _Atomic uint64_t pieces;      /* host mappings at most; changed by (w) */
   _Atomic uint64_t changes;     /* of the record, counted: livelock */
   struct vmmi_window *next;     /* (s) of the same space */
 };
@@ -110,6 +113,7 @@ enum {
   VMMI_RECORD_OTHER = 3 << 3,
   VMMI_RECORD_KIND = 3 << 3,
   VMMI_RECORD_WIRED = 1 << 5,
+  VMMI_RECORD_JOINED = 1 << 6,
 };
 
 #endif

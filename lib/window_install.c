@@ -102,6 +102,14 @@ static bool neighbours(const struct vmm_space *space, struct target first,
              : next.frame == first.frame + (uint64_t)distance * space->page_frames;
 }
 
+/* The record of a page that goes on where the one before it ends. */
+static uint8_t joined(uint8_t record)
+{
+  return (record & VMMI_RECORD_KIND) == VMMI_RECORD_OTHER
+             ? record | VMMI_RECORD_JOINED
+             : record;
+}
+
 static int install_locked(struct vmmi_window *window,
                           struct vmmi_window_chunk *chunk,
                           const struct vmmi_install *what)
@@ -117,11 +125,13 @@ static int install_locked(struct vmmi_window *window,
     unsigned n = 1;
     int error;
 
-    if (target.record == 0 || target.record == old) {
+    if (target.record == 0 ||
+        target.record == (old & ~VMMI_RECORD_JOINED)) {
       i++;
       continue;
     }
-    while (i + n < first + what->npages && chunk->page[i + n] == old &&
+    while (i + n < first + what->npages && (chunk->page[i + n] | VMMI_RECORD_JOINED) ==
+                                               (old | VMMI_RECORD_JOINED) &&
            neighbours(space, target, aim(window, chunk, what, i + n), n))
       n++;
     error = show_pages(window, what, target, old,
@@ -129,7 +139,8 @@ static int install_locked(struct vmmi_window *window,
     if (error != 0)
       return error;
     for (unsigned k = 0; k < n; k++)
-      vmmi_record_set(window, chunk, i + k, target.record);
+      vmmi_record_set(window, chunk, i + k,
+                      k == 0 ? target.record : joined(target.record));
     changed += n;
     i += n;
   }

@@ -20,7 +20,7 @@ struct vmmi_window_chunk {
 struct vmmi_window_chunk *vmmi_record_chunk(struct vmmi_window *window,
                                             vmm_addr_t va, bool make);
 
-/* Sets a page's record, and counts.  => window locked */
+/* Sets a page's record; counts pages and host mappings.  => window locked */
 void vmmi_record_set(struct vmmi_window *window,
                      struct vmmi_window_chunk *chunk, unsigned i,
                      uint8_t record);

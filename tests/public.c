@@ -5,6 +5,7 @@
 
 #define SUITES(X) \
   X(access) \
+  X(budget) \
   X(debug) \
   X(extable) \
   X(fork) \

@@ -51,6 +51,14 @@ VMM_API uint64_t vmm_space_size(const struct vmm_space *space);
 /* => bytes of a guest page; signal-safe */
 VMM_API uint32_t vmm_space_page_size(const struct vmm_space *space);
 
+/*
+ * How many mappings of the host all windows together may use, which is about two
+ * for each stretch of pages that differs from its neighbours.  Beyond it windows
+ * are flushed, at no price but time.  Less than 256 is 256; 0: three quarters of the host's limit (Linux:
+ * vm.max_map_count), which leaves a quarter to the program.  => signal-safe
+ */
+VMM_API void vmm_mapping_budget(uint64_t mappings);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,78 @@
+/*
+ * Counting host mappings, and flushing when they are too many.  The figure is a
+ * bound: neighbours that the host merges are counted apart at the ends of chunks.
+ */
+#include "window_budget.h"
+
+#include <vmm/space.h>
+
+#include "os.h"
+#include "window_index.h"
+
+/* An access of many pages must find all of them between two trims. */
+#define LEAST 256
+
+static _Atomic int64_t used;
+static _Atomic int64_t chosen;  /* by the program; 0: by the host's limit */
+static _Atomic int64_t default_limit; /* 0: not asked yet */
+static _Atomic int64_t resident; /* what the last trim could not take */
+
+static int64_t limit(void)
+{
+  int64_t by_program = atomic_load_explicit(&chosen, memory_order_relaxed);
+  int64_t by_host = atomic_load_explicit(&default_limit, memory_order_relaxed);
+
+  if (by_program != 0)
+    return by_program;
+  if (by_host == 0) {
+    by_host = (int64_t)vmmi_os_mapping_limit() / 4 * 3;
+    atomic_store_explicit(&default_limit, by_host, memory_order_relaxed);
+  }
+  return by_host;
+}
+
+void vmmi_budget_add(struct vmmi_window *window, int64_t pieces)
+{
+  /* relaxed: bounds, not invariants */
+  atomic_fetch_add_explicit(&window->pieces, (uint64_t)pieces,
+                            memory_order_relaxed);
+  atomic_fetch_add_explicit(&used, pieces, memory_order_relaxed);
+}
+
+bool vmmi_budget_is_exceeded(void)
+{
+  int64_t most = limit();
+  int64_t now = atomic_load_explicit(&used, memory_order_relaxed);
+
+  return now > most &&
+         now > atomic_load_explicit(&resident, memory_order_relaxed) + most / 4;
+}
+
+static _Atomic uint64_t large; /* pieces that make a window large, in a trim */
+
+static void flush_large(struct vmmi_window *window)
+{
+  uint64_t pieces = atomic_load_explicit(&window->pieces, memory_order_relaxed);
+
+  if (pieces != 0 && pieces >= atomic_load(&large) &&
+      atomic_load_explicit(&used, memory_order_relaxed) > limit() / 2)
+    vmmi_window_flush(window);
+}
+
+void vmmi_budget_trim(void)
+{
+  atomic_store(&large, (uint64_t)limit() / 16);
+  vmmi_window_index_each(flush_large);
+  atomic_store(&large, 0);
+  vmmi_window_index_each(flush_large);
+  atomic_store_explicit(&resident,
+                        atomic_load_explicit(&used, memory_order_relaxed),
+                        memory_order_relaxed);
+}
+
+void vmm_mapping_budget(uint64_t mappings)
+{
+  if (mappings != 0)
+    mappings = vmmi_min(vmmi_max(mappings, LEAST), INT64_MAX);
+  atomic_store(&chosen, (int64_t)mappings);
+}

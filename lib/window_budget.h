@@ -1,0 +1,24 @@
+/*
+ * The budget of host mappings that all windows share (rule 8): an upper bound of
+ * what they use, and what is done when it is too much.  Layer 3.
+ */
+#ifndef VMMI_WINDOW_BUDGET_H
+#define VMMI_WINDOW_BUDGET_H
+
+#include "window.h"
+
+/* A window shows more or fewer pieces.  => window locked, or closing */
+void vmmi_budget_add(struct vmmi_window *window, int64_t pieces);
+
+/* => whether windows use more than they should; a few instructions */
+bool vmmi_budget_is_exceeded(void);
+
+/*
+ * Flushes windows, the large ones first, until they use half of the budget or
+ * less.  So between two trims at least half a budget of repairs fits, and an
+ * access of many pages, a gather, comes to its end.  Wired pages stay.
+ * => no window locked
+ */
+void vmmi_budget_trim(void);
+
+#endif
