@@ -203,32 +203,32 @@ END_TEST
 
 /* ---- contexts ---- */
 
-static volatile unsigned seen_access;
-static volatile uintptr_t seen_pc, seen_sp;
-static uint64_t seen_registers[16];
+static struct {
+  unsigned access;
+  uintptr_t pc, sp;
+  uint64_t registers[16];
+  int got, beyond, set_beyond; /* what the calls returned */
+  sigset_t mask;
+} seen;
 static uint8_t *area;
 static size_t area_nbytes;
 
 static void look(int signal, siginfo_t *info, void *context)
 {
-  sigset_t mask;
+  uint64_t none;
 
   (void)signal;
   (void)info;
-  seen_access = vmmi_arch_access(context);
-  seen_pc = vmmi_arch_pc(context);
-  seen_sp = vmmi_arch_sp(context);
+  seen.access = vmmi_arch_access(context);
+  seen.pc = vmmi_arch_pc(context);
+  seen.sp = vmmi_arch_sp(context);
   for (unsigned n = 0; n < 16; n++)
-    ck_assert_int_eq(vmmi_arch_get_register(context, n, &seen_registers[n]), 0);
-  ck_assert_int_eq(vmmi_arch_get_register(context, 16, &seen_registers[0]),
-                   -EINVAL);
-  ck_assert_int_eq(vmmi_arch_set_register(context, 16, 0), -EINVAL);
-  vmmi_arch_mask(context, &mask);
-  ck_assert_int_eq(sigismember(&mask, SIGUSR1), 1);
-  ck_assert_int_eq(sigismember(&mask, SIGUSR2), 0);
-  ck_assert_int_eq(sigismember(&mask, SIGSEGV), 0);
-  if (seen_access == VMM_EXEC) { /* as if the call had returned */
-    uintptr_t *sp = (uintptr_t *)seen_sp;
+    seen.got |= vmmi_arch_get_register(context, n, &seen.registers[n]);
+  seen.beyond = vmmi_arch_get_register(context, 16, &none);
+  seen.set_beyond = vmmi_arch_set_register(context, 16, 0);
+  vmmi_arch_mask(context, &seen.mask);
+  if (seen.access == VMM_EXEC) { /* as if the call had returned */
+    uintptr_t *sp = (uintptr_t *)seen.sp;
 
     vmmi_arch_set_pc(context, *sp);
     vmmi_arch_set_register(context, 7, (uintptr_t)(sp + 1));
@@ -236,6 +236,15 @@ static void look(int signal, siginfo_t *info, void *context)
   }
   mprotect(area, area_nbytes, PROT_READ | PROT_WRITE);
 }
+
+/* The access faults, and is of this kind. */
+#define ck_assert_access(statement, kind)                                      \
+  do {                                                                         \
+    seen.access = 0;                                                           \
+    statement;                                                                 \
+    __asm__ volatile("" : : : "memory");                                       \
+    ck_assert_uint_eq(seen.access, (kind));                                    \
+  } while (0)
 
 static void catch_faults(void)
 {
@@ -254,18 +263,25 @@ static void catch_faults(void)
 START_TEST(context_tells_the_kind_of_access)
 {
   catch_faults();
-  (void)*(volatile uint8_t *)area;
-  ck_assert_uint_eq(seen_access, VMM_READ);
+  ck_assert_access((void)*(volatile uint8_t *)area, VMM_READ);
   ck_assert_int_eq(mprotect(area, area_nbytes, PROT_READ), 0);
-  *(volatile uint8_t *)area = 1;
-  ck_assert_uint_eq(seen_access, VMM_WRITE);
+  ck_assert_access(*(volatile uint8_t *)area = 1, VMM_WRITE);
   ck_assert_int_eq(mprotect(area, area_nbytes, PROT_READ), 0);
-  __atomic_fetch_add(area, 1, __ATOMIC_RELAXED); /* reads as well */
-  ck_assert_uint_eq(seen_access, VMM_WRITE);
+  /* it reads as well */
+  ck_assert_access(__atomic_fetch_add(area, 1, __ATOMIC_RELAXED), VMM_WRITE);
   ck_assert_uint_eq(area[0], 2);
-  ((void (*)(void))(void *)area)();
-  ck_assert_uint_eq(seen_access, VMM_EXEC);
-  ck_assert_uint_eq(seen_pc, (uintptr_t)area);
+  ck_assert_access(((void (*)(void))(void *)area)(), VMM_EXEC);
+  ck_assert_uint_eq(seen.pc, (uintptr_t)area);
+}
+END_TEST
+
+START_TEST(context_tells_the_interrupted_mask)
+{
+  catch_faults();
+  ck_assert_access(*(volatile uint8_t *)area = 1, VMM_WRITE);
+  ck_assert_int_eq(sigismember(&seen.mask, SIGUSR1), 1);
+  ck_assert_int_eq(sigismember(&seen.mask, SIGUSR2), 0);
+  ck_assert_int_eq(sigismember(&seen.mask, SIGSEGV), 0);
 }
 END_TEST
 
@@ -286,12 +302,15 @@ START_TEST(registers_have_their_dwarf_numbers)
                    : "S"(area)
                    : "rax", "rdx", "rcx", "rbx", "rdi", "r8", "r9", "r10",
                      "r11", "r12", "r13", "r14", "r15", "memory");
+  ck_assert_int_eq(seen.got, 0);
+  ck_assert_int_eq(seen.beyond, -EINVAL);
+  ck_assert_int_eq(seen.set_beyond, -EINVAL);
   for (unsigned n = 0; n < 16; n++)
     if (n != 4 && n != 6 && n != 7)
-      ck_assert_uint_eq(seen_registers[n], 0xa0 + n);
-  ck_assert_uint_eq(seen_registers[4], (uintptr_t)area);
-  ck_assert_uint_eq(seen_registers[7], sp);
-  ck_assert_uint_eq(seen_sp, sp);
+      ck_assert_uint_eq(seen.registers[n], 0xa0 + n);
+  ck_assert_uint_eq(seen.registers[4], (uintptr_t)area);
+  ck_assert_uint_eq(seen.registers[7], sp);
+  ck_assert_uint_eq(seen.sp, sp);
 }
 END_TEST
 
@@ -346,6 +365,7 @@ Suite *vmm_suite_arch(void)
   suite_add_tcase(suite, tcase);
   tcase = tcase_create("contexts");
   tcase_add_test(tcase, context_tells_the_kind_of_access);
+  tcase_add_test(tcase, context_tells_the_interrupted_mask);
   tcase_add_test(tcase, registers_have_their_dwarf_numbers);
   tcase_add_test(tcase, accesses_that_fault_give_efault);
   suite_add_tcase(suite, tcase);

@@ -328,7 +328,7 @@ END_TEST
 struct answer {
   enum vmm_verdict verdict;
   struct vmm_space *space; /* to change before VMM_RETRY */
-  unsigned calls;
+  volatile unsigned calls;
   struct vmm_fault fault;
   struct jit *jit;
 };
@@ -506,7 +506,7 @@ END_TEST
 /* ---- against other threads ---- */
 
 static struct vmm_space *shared_space;
-static volatile int stop;
+static _Atomic int stop;
 
 static void *fault_for_ever(void *arg)
 {
@@ -555,8 +555,7 @@ START_TEST(tables_are_found_while_others_come_and_go)
 }
 END_TEST
 
-static volatile int in_handler, unregistered;
-static volatile int unregistered_early;
+static _Atomic int in_handler, unregistered, unregistered_early;
 
 static enum vmm_verdict slow_answer(struct vmm_fault *fault, void *arg)
 {

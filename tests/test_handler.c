@@ -29,6 +29,7 @@ START_TEST(handler_says_retry)
   ck_assert_faults(space, 0, 2, plain_write(vmm_space_base(space) + AT + 9));
   ck_assert_int_eq(errno, EXDEV);
   ck_assert_int_eq(asked.calls, 1);
+  ck_assert_ptr_eq(asked.arg, &asked);
   check_mask(&asked.mask, 0, 0, 1);
   ck_assert_uint_eq(asked.fault.access, VMM_WRITE);
   ck_assert_uint_eq(asked.fault.reason, VMM_FAULT_RIGHTS);
@@ -210,16 +211,20 @@ START_TEST(handler_may_fault)
 }
 END_TEST
 
+static struct {
+  int got, beyond, set_beyond, set;
+  uint64_t rdi;
+} registers;
+
 static enum vmm_verdict use_registers(struct vmm_fault *fault, void *arg)
 {
-  uint64_t value;
+  uint64_t none;
 
   (void)arg;
-  ck_assert_ok(vmm_fault_get_register(fault, 5, &value)); /* rdi */
-  ck_assert_uint_eq(value, (uintptr_t)vmm_space_base(fault->space) + AT);
-  ck_assert_error(vmm_fault_get_register(fault, 16, &value), EINVAL);
-  ck_assert_error(vmm_fault_set_register(fault, 99, 0), EINVAL);
-  ck_assert_ok(vmm_fault_set_register(fault, 5, value + page));
+  registers.got = vmm_fault_get_register(fault, 5, &registers.rdi);
+  registers.beyond = vmm_fault_get_register(fault, 16, &none);
+  registers.set_beyond = vmm_fault_set_register(fault, 99, 0);
+  registers.set = vmm_fault_set_register(fault, 5, registers.rdi + page);
   return VMM_RETRY;
 }
 
@@ -233,6 +238,11 @@ START_TEST(handler_reads_and_sets_registers)
                    :
                    : "D"(vmm_space_base(space) + AT)
                    : "memory");
+  ck_assert_int_eq(registers.got, 0);
+  ck_assert_uint_eq(registers.rdi, (uintptr_t)vmm_space_base(space) + AT);
+  ck_assert_error(registers.beyond, EINVAL);
+  ck_assert_error(registers.set_beyond, EINVAL);
+  ck_assert_int_eq(registers.set, 0);
   ck_assert_uint_eq(vmm_test_get(space, AT + page), 1);
   vmm_test_end(space);
 }
