@@ -361,22 +361,52 @@ gone_too:
 }
 END_TEST
 
+static _Atomic int locked, let_go;
+
+/* Is called with locks held, which a child inherits. */
+static void hold_locks(struct vmm_notifier *self, vmm_addr_t va,
+                       uint64_t nbytes)
+{
+  (void)self;
+  (void)va;
+  (void)nbytes;
+  locked = 1;
+  while (!let_go)
+    sched_yield();
+}
+
+static void *take_exec_away(void *space)
+{
+  ck_assert_ok(vmm_protect(space, AT, page, VMM_READ));
+  return NULL;
+}
+
 static void touch_inherited(void)
 {
-  alarm(60); /* against a hang */
+  alarm(20); /* against a hang */
   plain_write(nowhere);
 }
 
-/* A child of fork() has no windows: it faults there, and does not hang. */
+/* A child of fork() has no windows: it faults there, and waits for no lock. */
 START_TEST(child_of_fork_faults_where_the_window_was)
 {
+  struct vmm_notifier notifier = { .invalidate = hold_locks };
   struct vmm_space *space;
+  pthread_t thread;
+  uint32_t insn;
 
   signal(SIGSEGV, SIG_DFL);
-  space = space_with(1, RW);
-  vmm_test_set(space, AT, 1);
-  nowhere = vmm_space_base(space) + AT;
+  space = space_with(2, RW | VMM_EXEC);
+  nowhere = vmm_space_base(space) + AT + page;
+  ck_assert_ok(vmm_notifier_add(space, &notifier));
+  ck_assert_ok(vmm_fetch(space, AT, &insn, sizeof(insn)));
+  ck_assert_int_eq(pthread_create(&thread, NULL, take_exec_away, space), 0);
+  while (!locked)
+    sched_yield();
   ck_assert_killed(touch_inherited, SIGSEGV);
+  let_go = 1;
+  ck_assert_int_eq(pthread_join(thread, NULL), 0);
+  ck_assert_ok(vmm_notifier_remove(space, &notifier));
   vmm_test_end(space);
 }
 END_TEST

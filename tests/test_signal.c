@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 
 #include "faults.h"
@@ -228,17 +229,24 @@ START_TEST(fatal_fault_keeps_its_code_and_address)
 }
 END_TEST
 
-/* A signal that somebody sent is passed on with its siginfo, whatever its
- * address seems to be. */
+/* A signal that somebody sent is passed on as it is, wherever its address seems to
+ * be. */
 START_TEST(sent_signal_is_passed_on)
 {
+  siginfo_t info = { .si_signo = SIGSEGV, .si_code = SI_QUEUE };
   struct vmm_space *space;
 
   install_before(1, 0);
   space = space_with(1, RW);
-  vmm_test_set(space, AT, 1);
-  ck_assert_faults(space, 0, 0, kill(getpid(), SIGSEGV));
+  info.si_addr = vmm_space_base(space) + AT;
+  ck_assert_faults(space, 0, 0,
+                   syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), SIGSEGV,
+                           &info));
   ck_assert_int_eq(seen.calls, 1);
+  ck_assert_int_eq(seen.code, SI_QUEUE);
+  ck_assert_ptr_eq(seen.address, info.si_addr);
+  ck_assert_faults(space, 0, 0, kill(getpid(), SIGSEGV));
+  ck_assert_int_eq(seen.calls, 2);
   ck_assert_int_eq(seen.code, SI_USER);
   vmm_test_end(space);
 }
