@@ -42,7 +42,7 @@ static int move_bytes(const struct transfer *t, char *guest, char *host,
   }
 }
 
-static void step_over(struct transfer *t, size_t nbytes)
+static void advance(struct transfer *t, size_t nbytes)
 {
   t->va += nbytes;
   t->left -= nbytes;
@@ -74,7 +74,7 @@ static int move_part(struct transfer *t, char *guest, size_t nbytes)
     }
     guest += step;
     nbytes -= step;
-    step_over(t, step);
+    advance(t, step);
   }
   return 0;
 }
@@ -87,7 +87,7 @@ static int skip_page(struct transfer *t)
 
   if (t->way == COPY_IN && vmmi_arch_fill(t->host, 0, nbytes) != 0)
     return vmmi_error(-EFAULT, "copy: the host's buffer", 0);
-  step_over(t, nbytes);
+  advance(t, nbytes);
   return 0;
 }
 
@@ -97,7 +97,7 @@ static int move_held(struct transfer *t, char *guest, size_t nbytes)
   int error;
 
   if (move_bytes(t, guest, t->host, nbytes) == 0) {
-    step_over(t, nbytes);
+    advance(t, nbytes);
     return 0;
   }
   vmmi_thread_leave();
