@@ -15,7 +15,6 @@
 enum riscv_op {
 #define INSN(op, name, operands, mask, match, ...) RISCV_##op,
 #include "riscv_insns.def"
-#undef INSN
   RISCV_INSNS,
   /* ops that no encoding has; the translator makes them */
   RISCV_CONST = RISCV_INSNS, /* rd = imm */
@@ -26,6 +25,13 @@ enum riscv_op {
   RISCV_RESOLVE,             /* an extension that is not linked */
   RISCV_ILLEGAL,
   RISCV_OPS,
+  /* runs of them (riscv_fused.def) */
+  RISCV_BEFORE_FUSED = RISCV_OPS - 1,
+#define PAIR(first, second) RISCV_##first##_##second,
+#define PAIR_BRANCH PAIR
+#define TRIPLE(first, second, third) RISCV_##first##_##second##_##third,
+#include "riscv_fused.def"
+  RISCV_LABELS,
 };
 
 /* Registers in vmm_cpu.r: x0 to x31, f0 to f31, and one that swallows writes
@@ -97,6 +103,12 @@ int vmmi_riscv_csr(struct vmm_cpu *cpu, unsigned csr, enum riscv_csr_write how,
 /* Registers by their public numbers. */
 uint64_t vmmi_riscv_get(const struct vmm_cpu *cpu, unsigned reg);
 void vmmi_riscv_set(struct vmm_cpu *cpu, unsigned reg, uint64_t value);
+
+/* Fuses the ops [0, n), which do what codes (enum riscv_op) says; an extension
+ * has the code of an op that is not fused. */
+void vmmi_riscv_fuse(struct vmmi_op *ops, const uint8_t *codes, size_t n);
+/* To be called once before. */
+void vmmi_riscv_fuse_prepare(void);
 
 /* The labels of the dispatch loop, by enum riscv_op. */
 extern const void *const *vmmi_riscv_labels;

@@ -21,7 +21,6 @@ const struct riscv_row vmmi_riscv_rows[RISCV_INSNS] = {
 #define INSN(op, name, operands, mask, match, ...)                             \
   { name, operands, mask, match, RISCV_##op },
 #include "riscv_insns.def"
-#undef INSN
 };
 
 const struct riscv_row vmmi_riscv_rows16[] = {

@@ -128,11 +128,11 @@ static void stop(struct vmm_cpu *cpu, const struct vmmi_op *op,
     cpu->reserved.nbytes = 0;
 }
 
-/* The access at op failed: in memory if address is in the space. */
+/* The access at op failed: in memory if its address is in the space. */
 static void stop_at_access(struct vmm_cpu *cpu, const struct vmmi_op *op,
-                           uint64_t address, enum vmm_cpu_stop why,
-                           struct vmm_cpu_exit *exit)
+                           enum vmm_cpu_stop why, struct vmm_cpu_exit *exit)
 {
+  uint64_t address = cpu->r[op->rs1] + (uint64_t)(int64_t)op->imm;
   struct vmm_fault *fault = &exit->fault;
 
   stop(cpu, op, why, exit);
@@ -182,37 +182,31 @@ static void stop_at_access(struct vmm_cpu *cpu, const struct vmmi_op *op,
     ENTER;                                                                     \
   } while (0)
 
-#define BRANCH(condition)                                                      \
-  if (condition)                                                               \
-    TAKE_EXIT;                                                                 \
-  op += 2;                                                                     \
-  DISPATCH
-
 #define JUMP(target) __builtin_unreachable() /* translated to RISCV_GOTO */
 
-#define JUMP_REGISTER(target)                                                  \
-  address = target;                                                            \
+#define JUMP_REGISTER(to)                                                      \
+  target = to;                                                                 \
   RD = op[1].value;                                                            \
   goto jump
 
 #define LOAD(width, result)                                                    \
+  uint64_t address = RS1 + IMM;                                                \
   uint##width##_t VALUE;                                                       \
                                                                                \
-  address = RS1 + IMM;                                                         \
   if (unlikely(address >= size))                                               \
     goto fault;                                                                \
   vmm_try_load_u##width(VALUE, base + address, fault);                         \
   result
 
 #define STORE(width, value)                                                    \
-  address = RS1 + IMM;                                                         \
+  uint64_t address = RS1 + IMM;                                                \
+                                                                               \
   if (unlikely(address >= size))                                               \
     goto fault;                                                                \
   vmm_try_store_u##width(base + address, value, fault)
 
 /* An atomic's address: aligned, and in the space. */
 #define ATOMIC_ADDRESS(width)                                                  \
-  address = RS1;                                                               \
   if (unlikely(address & (width / 8 - 1)))                                     \
     goto misaligned;                                                           \
   if (unlikely(address >= size))                                               \
@@ -222,6 +216,7 @@ static void stop_at_access(struct vmm_cpu *cpu, const struct vmmi_op *op,
   (width == 32 ? sext32(value) : (uint64_t)(value))
 
 #define LOAD_RESERVED(width)                                                   \
+  uint64_t address = RS1;                                                      \
   uint##width##_t value;                                                       \
                                                                                \
   ATOMIC_ADDRESS(width);                                                       \
@@ -234,6 +229,7 @@ static void stop_at_access(struct vmm_cpu *cpu, const struct vmmi_op *op,
 
 /* Succeeds if memory still holds the value that was loaded. */
 #define STORE_CONDITIONAL(width)                                               \
+  uint64_t address = RS1;                                                      \
   uint##width##_t value = (uint##width##_t)cpu->reserved.value;                \
   bool failed = true;                                                          \
                                                                                \
@@ -246,6 +242,7 @@ static void stop_at_access(struct vmm_cpu *cpu, const struct vmmi_op *op,
   RD = failed
 
 #define AMO(width, combined)                                                   \
+  uint64_t address = RS1;                                                      \
   uint##width##_t OLD, seen, NEW = (uint##width##_t)RS2;                       \
                                                                                \
   ATOMIC_ADDRESS(width);                                                       \
@@ -396,6 +393,41 @@ enum { madd = 0, msub = 2, nmsub = 1, nmadd = 3 };
   FP_ROUNDING;                                                                 \
   RD = vmmi_fp_convert(&vmmi_f64, &vmmi_f32, UNBOX(RS1), rm, FP)
 
+/* ---- rows as functions, of which fused ops are made ---- */
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* run_X: => false if it faults, and has changed nothing */
+#define INSN(...)
+#define SIMPLE(id, name, operands, mask, match, ...)                           \
+  ALWAYS_INLINE bool run_##id(struct vmm_cpu *cpu, const struct vmmi_op *op,   \
+                              char *base, uint64_t size)                       \
+  {                                                                            \
+    (void)base, (void)size, (void)op;                                          \
+    __VA_ARGS__;                                                               \
+    return true;                                                               \
+  fault:                                                                       \
+    __attribute__((unused));                                                   \
+    return false;                                                              \
+  }
+/* takes_X: => whether the branch is taken */
+#define BRANCH(id, name, operands, mask, match, condition)                     \
+  ALWAYS_INLINE bool takes_##id(struct vmm_cpu *cpu, const struct vmmi_op *op) \
+  {                                                                            \
+    return condition;                                                          \
+  }
+#include "riscv_insns.def"
+
+#define RUN(id)                                                                \
+  if (unlikely(!run_##id(cpu, op, base, size)))                                \
+  goto fault
+
+#define RUN_BRANCH(id)                                                         \
+  if (takes_##id(cpu, op))                                                     \
+    TAKE_EXIT;                                                                 \
+  op += 2;                                                                     \
+  DISPATCH
+
 /* ---- the loop ---- */
 
 static const void *const *labels;
@@ -403,15 +435,18 @@ static const void *const *labels;
 static enum vmmi_why run(struct vmm_cpu *cpu, struct vmmi_op *op,
                          struct vmm_cpu_exit *exit)
 {
-  static const void *const table[RISCV_OPS] = {
-#define INSN(op, name, operands, mask, match, ...) &&do_##op,
+  static const void *const table[RISCV_LABELS] = {
+#define INSN(id, name, operands, mask, match, ...) &&do_##id,
 #include "riscv_insns.def"
-#undef INSN
     &&do_CONST, &&do_CONST64, &&do_GOTO, &&do_RETURN, &&do_RESOLVE,
     &&do_ILLEGAL,
+#define PAIR(first, second) &&do_##first##_##second,
+#define PAIR_BRANCH PAIR
+#define TRIPLE(first, second, third) &&do_##first##_##second##_##third,
+#include "riscv_fused.def"
   };
   enum vmm_cpu_stop why;
-  uint64_t address, size;
+  uint64_t target, size;
   uint32_t host_fp;
   int64_t left;
   char *base;
@@ -426,13 +461,35 @@ static enum vmmi_why run(struct vmm_cpu *cpu, struct vmmi_op *op,
   host_fp = vmmi_fp_enter(&cpu->fp);
   DISPATCH;
 
-#define INSN(op, name, operands, mask, match, ...)                             \
-  do_##op : {                                                                  \
+#define INSN(id, name, operands, mask, match, ...)                             \
+  do_##id : {                                                                  \
     __VA_ARGS__;                                                               \
   }                                                                            \
   NEXT;
+#define SIMPLE(id, name, operands, mask, match, ...)                           \
+  do_##id : RUN(id);                                                           \
+  NEXT;
+#define BRANCH(id, name, operands, mask, match, condition)                     \
+  do_##id : RUN_BRANCH(id);
 #include "riscv_insns.def"
-#undef INSN
+
+#define PAIR(first, second)                                                    \
+  do_##first##_##second : RUN(first);                                          \
+  op++;                                                                        \
+  RUN(second);                                                                 \
+  NEXT;
+#define PAIR_BRANCH(first, second)                                             \
+  do_##first##_##second : RUN(first);                                          \
+  op++;                                                                        \
+  RUN_BRANCH(second);
+#define TRIPLE(first, second, third)                                           \
+  do_##first##_##second##_##third : RUN(first);                                \
+  op++;                                                                        \
+  RUN(second);                                                                 \
+  op++;                                                                        \
+  RUN(third);                                                                  \
+  NEXT;
+#include "riscv_fused.def"
 
 do_CONST:
   RD = IMM;
@@ -447,8 +504,8 @@ do_GOTO:
   TAKE_EXIT;
 
 do_RETURN:
-  address = RS1 & ~1ull;
-  if (address != op[1].value)
+  target = RS1 & ~1ull;
+  if (target != op[1].value)
     goto jump;
   op += 2;
   DISPATCH;
@@ -456,10 +513,10 @@ do_RETURN:
 jump:
   left -= op->count;
   {
-    struct vmmi_jump *entry = vmmi_code_jump(&cpu->code, address);
+    struct vmmi_jump *entry = vmmi_code_jump(&cpu->code, target);
 
-    if (unlikely(entry->pc != address || entry->op == NULL)) {
-      cpu->pc = address;
+    if (unlikely(entry->pc != target || entry->op == NULL)) {
+      cpu->pc = target;
       goto find;
     }
     op = entry->op;
@@ -492,13 +549,14 @@ fault:
 access_failed:
   cpu->left = left;
   vmmi_fp_leave(&cpu->fp, host_fp);
-  stop_at_access(cpu, op, address, why, exit);
+  stop_at_access(cpu, op, why, exit);
   return VMMI_STOP;
 }
 
 static void prepare(void)
 {
   vmmi_riscv_decode_prepare();
+  vmmi_riscv_fuse_prepare();
   run(NULL, NULL, NULL);
   vmmi_riscv_labels = labels;
 }

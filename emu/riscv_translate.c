@@ -35,6 +35,8 @@ struct builder {
   vmm_addr_t returns[CALLS];
   unsigned nreturns;
 
+  uint8_t codes[TRACE_SLOTS]; /* what each slot's op does: enum riscv_op */
+
   vmm_addr_t window; /* bytes[0]'s address */
   unsigned nbytes;
   uint8_t bytes[FETCH];
@@ -109,11 +111,12 @@ static void tell_fault(struct builder *b, vmm_addr_t va, int error,
 
 /* ---- emitting ---- */
 
-static struct vmmi_op *emit(struct builder *b, unsigned label, uint32_t raw)
+static struct vmmi_op *emit(struct builder *b, uint8_t code, uint32_t raw)
 {
   struct vmmi_op *op = &b->code->ops[b->slot];
 
-  *op = (struct vmmi_op){ .handler = vmmi_riscv_labels[label] };
+  *op = (struct vmmi_op){ .handler = vmmi_riscv_labels[code] };
+  b->codes[b->slot - b->first] = code;
   b->code->info[b->slot++] = (struct vmmi_op_info){
     .pc = b->pc, .count = b->count, .insn = raw
   };
@@ -160,11 +163,11 @@ static void emit_const(struct builder *b, const struct riscv_insn *insn,
 /* => whether the op belongs to an instruction, and is no mere way to it */
 static bool is_insn(const struct builder *b, uint32_t slot)
 {
-  const void *handler = b->code->ops[slot].handler;
+  uint8_t code = b->codes[slot - b->first];
 
-  if (handler == vmmi_riscv_labels[RISCV_GOTO])
+  if (code == RISCV_GOTO)
     return b->code->info[slot].insn != 0;
-  return handler != vmmi_riscv_labels[RISCV_RESOLVE];
+  return code != RISCV_RESOLVE;
 }
 
 /* => the op of this trace that begins the instruction at pc, or NULL */
@@ -222,8 +225,8 @@ static void add_jalr(struct builder *b, const struct riscv_insn *insn)
 {
   bool returns = insn->rd == 0 && insn->rs1 == RISCV_RA && insn->imm == 0 &&
                  b->nreturns > 0;
-  unsigned label = returns ? RISCV_RETURN : RISCV_JALR;
-  struct vmmi_op *op = emit(b, label, insn->raw), *extension;
+  uint8_t code = returns ? RISCV_RETURN : RISCV_JALR;
+  struct vmmi_op *op = emit(b, code, insn->raw), *extension;
 
   op->rd = insn->rd == 0 ? RISCV_SINK : insn->rd;
   op->rs1 = insn->rs1;
@@ -243,7 +246,7 @@ static void add_jalr(struct builder *b, const struct riscv_insn *insn)
 
 static void add_branch(struct builder *b, const struct riscv_insn *insn)
 {
-  struct vmmi_op *op = emit(b, insn->op, insn->raw);
+  struct vmmi_op *op = emit(b, (uint8_t)insn->op, insn->raw);
 
   op->rs1 = insn->rs1;
   op->rs2 = insn->rs2;
@@ -266,7 +269,7 @@ static void add_plain(struct builder *b, const struct riscv_insn *insn)
   struct vmmi_op *op;
 
   if (!does_nothing(insn)) {
-    op = emit(b, insn->op, insn->raw);
+    op = emit(b, (uint8_t)insn->op, insn->raw);
     op->rd = insn->rd == 0 ? RISCV_SINK : insn->rd;
     op->rs1 = insn->rs1;
     op->rs2 = insn->rs2;
@@ -396,6 +399,7 @@ int vmmi_riscv_translate(struct vmm_cpu *cpu, vmm_addr_t pc,
     return 0;
   }
   link_inside(&b);
+  vmmi_riscv_fuse(&cpu->code.ops[b.first], b.codes, b.slot - b.first);
   *op = vmmi_code_keep(&cpu->code, pc, b.slot - b.first, b.pages, b.npages);
   return 0;
 }
