@@ -134,6 +134,8 @@ int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to, size_t nbytes)
   in_page = va & (space->page_nbytes - 1);
   if (to == NULL || nbytes == 0 || nbytes > space->page_nbytes - in_page)
     return vmmi_error(-EINVAL, "fetch: more than one page", 0);
+  if (vmmi_window_overlaps(to, nbytes)) /* it is written under our lock */
+    return vmmi_error(-EINVAL, "fetch: to lies in a window", 0);
   vmmi_thread_enter();
   result = vmmi_resolve_call(&request);
   if (result == 0) {

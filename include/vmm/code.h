@@ -19,7 +19,7 @@ extern "C" {
  * => 0; 1 if the bytes may change untold (the page is pinned for writing): use
  *    them once and do not keep them
  * -EFAULT -ENOMEM -EIO  as in <vmm/access.h>; vmm_fault_last() tells the rest
- * -EINVAL  the bytes lie in two pages
+ * -EINVAL  the bytes lie in two pages; to lies in a window
  */
 VMM_API int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to,
                       size_t nbytes);
