@@ -5,6 +5,7 @@
 
 #define SUITES(X) \
   X(access) \
+  X(accessor) \
   X(budget) \
   X(debug) \
   X(extable) \
