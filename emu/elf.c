@@ -232,8 +232,8 @@ int vmmi_elf_read(struct elf_image *image, int fd, const struct linux_isa *isa,
   if (error == 0)
     error = check_header(image, &header, isa, text);
   if (error == 0)
-    error = read_at(fd, phdrs, image->nphdrs * sizeof phdrs[0], header.e_phoff,
-                    text);
+    error =
+      read_at(fd, phdrs, image->nphdrs * sizeof phdrs[0], header.e_phoff, text);
   if (error == 0)
     error = read_segments(image, fd, phdrs, (uint64_t)file.st_size, text);
   if (error != 0)

@@ -68,8 +68,8 @@ static int map_segment(const struct mapping *m, const struct elf_segment *s)
   if (error == 0 && s->filesz != 0 && s->memsz > s->filesz)
     error = clear_tail(m, s, va + s->filesz, file_end);
   if (error == 0 && end > file_end)
-    error = vmm_map_anon(m->space, file_end, end - file_end,
-                         s->rights | VMM_REPLACE);
+    error =
+      vmm_map_anon(m->space, file_end, end - file_end, s->rights | VMM_REPLACE);
   return error;
 }
 
@@ -80,9 +80,8 @@ static int open_object(struct vmm_object **object, int fd, uint64_t page)
 
   if (fstat(fd, &file) != 0)
     return -errno;
-  return vmm_object_from_fd(object, fd, 0,
-                            ((uint64_t)file.st_size + page - 1) / page * page,
-                            NULL);
+  return vmm_object_from_fd(
+    object, fd, 0, ((uint64_t)file.st_size + page - 1) / page * page, NULL);
 }
 
 int vmmi_elf_map(struct elf_image *image, int fd, struct vmm_space *space,

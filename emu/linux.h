@@ -2,15 +2,15 @@
  * The Linux user layer: one guest process, its system calls, its end.
  *
  * linux_table.h lists the system calls; each is a function vmmi_sys_<name>() in
- * the file of its subject: linux_file.c, linux_memory.c ...  It gets the guest's
- * six arguments and returns what the guest sees: a result or -errno.
+ * the file of its subject: linux_file.c, linux_memory.c ...  It gets the
+ * guest's six arguments and returns what the guest sees: a result or -errno.
  *
- * Guest memory is reached by vmm_copyin(), vmm_copyout() and vmm_pin() alone, so
- * a bad pointer is the guest's EFAULT.  Guest descriptors are entries of a table
- * (linux_fd.c), never host descriptors.  Paths go through linux_path.c.
+ * Guest memory is reached by vmm_copyin(), vmm_copyout() and vmm_pin() alone,
+ * so a bad pointer is the guest's EFAULT.  Guest descriptors are entries of a
+ * table (linux_fd.c), never host descriptors.  Paths go through linux_path.c.
  *
- * One process of one thread.  Not there: clone, fork, execve, sockets, and guest
- * signal handlers, which are recorded and never run.
+ * One process of one thread.  Not there: clone, fork, execve, sockets, and
+ * guest signal handlers, which are recorded and never run.
  */
 #ifndef EMU_LINUX_H
 #define EMU_LINUX_H
@@ -45,7 +45,7 @@ struct linux_process {
   struct linux_fd *fds; /* grows, up to limits[RLIMIT_NOFILE].soft */
   size_t nfds;
 
-  int root_fd;              /* --root, or -1 */
+  int root_fd;               /* --root, or -1 */
   char root[LINUX_PATH_MAX]; /* its host path, without a trailing slash */
   char exe[LINUX_PATH_MAX];  /* the program's path, as the guest sees it */
 
@@ -77,13 +77,15 @@ struct linux_start {
   char **envp;
   const char *root;   /* NULL: the host's file system */
   int exact;          /* young and dirty page by page */
+  uint64_t max_pages; /* of its own that may be resident; 0: no limit */
   void (*trace)(struct vmm_cpu *cpu, vmm_addr_t pc, void *arg);
   void *trace_arg;
 };
 
 /*
  * Makes a space, a cpu and a process, loads the program and sets up its stack.
- * => 0, or what went wrong, with one line in text; finish is to be called anyway
+ * => 0, or what went wrong, with one line in text; finish is to be called
+ * anyway
  */
 enum linux_failure {
   LINUX_CANT_HOST = 125, /* the host can't do it: no memory, no --root */
@@ -122,9 +124,9 @@ int vmmi_linux_put(struct linux_process *p, vmm_addr_t to, const void *from,
 #define LINUX_AT_POSITION INT64_MIN
 
 /*
- * Moves bytes between a host descriptor and guest buffers: access VMM_WRITE is a
- * read (memory is written).  The buffers are pinned before the host is asked, so
- * that nothing read can get lost.  => bytes moved, or -errno
+ * Moves bytes between a host descriptor and guest buffers: access VMM_WRITE is
+ * a read (memory is written).  The buffers are pinned before the host is asked,
+ * so that nothing read can get lost.  => bytes moved, or -errno
  */
 int64_t vmmi_linux_transfer(struct linux_process *p, int host,
                             const struct linux_iovec *vectors, size_t count,
@@ -148,9 +150,9 @@ uint64_t vmmi_fd_flags_to_guest(int flags);
 
 /* A file, as the host's *at() calls take it. */
 struct linux_place {
-  int fd;                    /* a directory, or AT_FDCWD */
-  int own;                   /* closed by vmmi_path_end(); -1: none */
-  int dots;                  /* the name is "." or ".." */
+  int fd;   /* a directory, or AT_FDCWD */
+  int own;  /* closed by vmmi_path_end(); -1: none */
+  int dots; /* the name is "." or ".." */
   char name[LINUX_PATH_MAX];
 };
 
@@ -160,7 +162,7 @@ int vmmi_path_init(struct linux_process *p, const char *root);
 /* Opens a guest path with host flags.  => a host descriptor, or -errno */
 int vmmi_path_open(struct linux_process *p, int64_t dirfd, const char *path,
                    int flags, unsigned mode);
-/* The directory entry that the path names: a link at the end is not followed. */
+/* The directory entry that the path names: links at its end not followed. */
 int vmmi_path_entry(struct linux_process *p, int64_t dirfd, vmm_addr_t path,
                     struct linux_place *place);
 /* The file that the path leads to.  at_flags: of LINUX_AT_SYMLINK_NOFOLLOW and

@@ -1,8 +1,8 @@
 /*
  * The guest's side of the system call interface: structures and constants of
  * Linux's asm-generic layouts for 64-bit little-endian machines, as in
- * include/uapi/asm-generic of the kernel.  Host structures are never copied to a
- * guest; they are converted to these field by field.
+ * include/uapi/asm-generic of the kernel.  Host structures are never copied to
+ * a guest; they are converted to these field by field.
  */
 #ifndef EMU_LINUX_ABI_H
 #define EMU_LINUX_ABI_H
@@ -20,7 +20,8 @@ enum {
 /* The most that one read or write moves (MAX_RW_COUNT). */
 #define LINUX_RW_MAX ((uint64_t)0x7ffff000)
 
-enum { /* open */
+/* open */
+enum {
   LINUX_O_ACCMODE = 03,
   LINUX_O_CREAT = 0100,
   LINUX_O_EXCL = 0200,
@@ -40,7 +41,8 @@ enum { /* open */
   LINUX_O_TMPFILE = 020200000,
 };
 
-enum { /* *at flags */
+/* *at flags */
+enum {
   LINUX_AT_SYMLINK_NOFOLLOW = 0x100,
   LINUX_AT_EACCESS = 0x200,
   LINUX_AT_REMOVEDIR = 0x200,
@@ -50,7 +52,8 @@ enum { /* *at flags */
   LINUX_AT_STATX_SYNC = 0x6000,
 };
 
-enum { /* fcntl */
+/* fcntl */
+enum {
   LINUX_F_DUPFD = 0,
   LINUX_F_GETFD = 1,
   LINUX_F_SETFD = 2,
@@ -67,7 +70,8 @@ enum { /* fcntl */
   LINUX_F_GETPIPE_SZ = 1032,
 };
 
-enum { /* mmap, mremap, madvise */
+/* mmap, mremap, madvise */
+enum {
   LINUX_PROT_READ = 1,
   LINUX_PROT_WRITE = 2,
   LINUX_PROT_EXEC = 4,
@@ -84,7 +88,8 @@ enum { /* mmap, mremap, madvise */
   LINUX_MADV_LAST = 25,
 };
 
-enum { /* signals */
+/* signals */
+enum {
   LINUX_SIGHUP = 1,
   LINUX_SIGILL = 4,
   LINUX_SIGTRAP = 5,
@@ -199,7 +204,7 @@ struct linux_rlimit {
 struct linux_rusage {
   struct linux_timeval user, system;
   int64_t maxrss, ixrss, idrss, isrss, minflt, majflt, nswap, inblock, oublock,
-      msgsnd, msgrcv, nsignals, nvcsw, nivcsw;
+    msgsnd, msgrcv, nsignals, nvcsw, nivcsw;
 };
 _Static_assert(sizeof(struct linux_rusage) == 144, "struct rusage");
 
@@ -222,7 +227,7 @@ _Static_assert(sizeof(struct linux_sysinfo) == 112, "struct sysinfo");
 
 struct linux_utsname {
   char sysname[65], nodename[65], release[65], version[65], machine[65],
-      domainname[65];
+    domainname[65];
 };
 
 struct linux_sigaction { /* no restorer in asm-generic */

@@ -1,7 +1,7 @@
 /*
- * Guest descriptors: a table of their own.  A guest's number is an index here and
- * never a host's number, so no guest reaches a descriptor of the emulator.  All
- * host descriptors are closed on exec.
+ * Guest descriptors: a table of their own.  A guest's number is an index here
+ * and never a host's number, so no guest reaches a descriptor of the emulator.
+ * All host descriptors are closed on exec.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -266,8 +266,8 @@ static int64_t lock(struct linux_process *p, int host, int command,
 
 static int64_t set_flags(int host, uint64_t flags)
 {
-  const uint64_t settable = LINUX_O_APPEND | LINUX_O_NONBLOCK |
-                            LINUX_O_DIRECT | LINUX_O_NOATIME;
+  const uint64_t settable =
+    LINUX_O_APPEND | LINUX_O_NONBLOCK | LINUX_O_DIRECT | LINUX_O_NOATIME;
 
   if (fcntl(host, F_SETFL, vmmi_fd_flags_to_host(flags & settable)) != 0)
     return -errno;

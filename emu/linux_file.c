@@ -169,7 +169,8 @@ int64_t vmmi_sys_fallocate(struct linux_process *p, const uint64_t *a)
 
   if (host < 0)
     return host;
-  return vmmi_linux_result(fallocate(host, (int)a[1], (off_t)a[2], (off_t)a[3]));
+  return vmmi_linux_result(
+    fallocate(host, (int)a[1], (off_t)a[2], (off_t)a[3]));
 }
 
 static int64_t read_entries(struct linux_process *p, int host, vmm_addr_t to,

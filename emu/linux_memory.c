@@ -1,6 +1,6 @@
 /*
- * System calls on the address space.  They are thin: a mapping is a region of the
- * space, and what the guest may not do the library refuses.
+ * System calls on the address space.  They are thin: a mapping is a region of
+ * the space, and what the guest may not do the library refuses.
  *
  * A file's region has an object of its own, of just that part of the file; the
  * region's cookie is where the object begins in the file, in pages.  Shared
@@ -196,7 +196,7 @@ int64_t vmmi_sys_mprotect(struct linux_process *p, const uint64_t *a)
 
 struct remap {
   vmm_addr_t from;
-  uint64_t old;   /* bytes, as the next two whole pages */
+  uint64_t old; /* bytes, as the next two whole pages */
   uint64_t bytes;
   struct vmm_region_info last; /* region of the old range */
 };
@@ -254,8 +254,8 @@ static int64_t move(struct linux_process *p, const struct remap *r,
     error = tail_options(p, r, &tail);
   if (error != 0)
     return error;
-  va = place(p, to, r->bytes,
-             flags & LINUX_MREMAP_FIXED ? LINUX_MAP_FIXED : 0, &reserve);
+  va = place(p, to, r->bytes, flags & LINUX_MREMAP_FIXED ? LINUX_MAP_FIXED : 0,
+             &reserve);
   if (va >= 0) {
     vmm_addr_t at = (vmm_addr_t)va;
 

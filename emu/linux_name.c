@@ -63,7 +63,8 @@ int64_t vmmi_sys_unlinkat(struct linux_process *p, const uint64_t *a)
   if (n == -EINVAL && strncmp(place.name, "..", 2) == 0)
     n = -ENOTEMPTY;
   if (n == 0)
-    n = vmmi_linux_result(unlinkat(place.fd, place.name, directory ? AT_REMOVEDIR : 0));
+    n = vmmi_linux_result(
+      unlinkat(place.fd, place.name, directory ? AT_REMOVEDIR : 0));
   vmmi_path_end(&place);
   return n;
 }
@@ -102,7 +103,7 @@ int64_t vmmi_sys_linkat(struct linux_process *p, const uint64_t *a)
     n = find_entry(p, a[2], a[3], -EEXIST, &to);
   if (n == 0)
     n = vmmi_linux_result(linkat(from.fd, from.name, to.fd, to.name,
-                      followed ? AT_SYMLINK_FOLLOW : 0));
+                                 followed ? AT_SYMLINK_FOLLOW : 0));
   vmmi_path_end(&to);
   vmmi_path_end(&from);
   return n;
@@ -119,8 +120,8 @@ static int64_t rename_entry(struct linux_process *p, const uint64_t *a,
   if (n == 0)
     n = find_entry(p, a[2], a[3], -EBUSY, &to);
   if (n == 0)
-    n = vmmi_linux_result(syscall(SYS_renameat2, from.fd, from.name, to.fd, to.name,
-                       flags));
+    n = vmmi_linux_result(
+      syscall(SYS_renameat2, from.fd, from.name, to.fd, to.name, flags));
   vmmi_path_end(&to);
   vmmi_path_end(&from);
   return n;
@@ -158,7 +159,8 @@ static int64_t read_link(struct linux_process *p, const uint64_t *a,
 
   n = find_entry(p, a[0], a[1], -EINVAL, &place);
   if (n == 0)
-    n = vmmi_linux_result(readlinkat(place.fd, place.name, text, LINUX_PATH_MAX));
+    n =
+      vmmi_linux_result(readlinkat(place.fd, place.name, text, LINUX_PATH_MAX));
   vmmi_path_end(&place);
   return n;
 }
@@ -183,7 +185,8 @@ int64_t vmmi_sys_readlinkat(struct linux_process *p, const uint64_t *a)
   }
   if (path[0] == '\0') {
     host = vmmi_fd_host(p, (int64_t)a[0]);
-    n = host < 0 ? host : vmmi_linux_result(readlinkat(host, "", text, sizeof text));
+    n = host < 0 ? host
+                 : vmmi_linux_result(readlinkat(host, "", text, sizeof text));
     return put_link(p, a, text, n);
   }
   return put_link(p, a, text, read_link(p, a, text));

@@ -2,25 +2,26 @@
  * Guest paths to files of the host.  The one place that says what is confined.
  *
  * With --root DIR every path of the guest, absolute or not, is resolved by the
- * host's openat2() with RESOLVE_IN_ROOT: neither "..", nor links, nor races lead
- * out of DIR.  A relative path is joined to the guest path of its directory
- * first.  Files of proc file systems are not there (ENOENT), and no device nodes
- * can be made.
+ * host's openat2() with RESOLVE_IN_ROOT: neither "..", nor links, nor races
+ * lead out of DIR.  A relative path is joined to the guest path of its
+ * directory first.  Files of proc file systems are not there (ENOENT), and no
+ * device nodes can be made.
  *
- *   confined:      which files can be named, opened, changed, listed
- *   not confined:  standard input, output and error as they were given; devices
- *                  and mounts that lie inside DIR; memory, time, disk space; the
- *                  rights are those of the user who runs vmm-run
+ *   confined      which files can be named, opened, changed, listed
+ *   not confined  standard input, output and error as they were given
+ *                 devices and mounts that lie inside DIR
+ *                 memory, time, disk space
+ *                 the rights: those of the user who runs vmm-run
  *
  * Without --root the guest reaches all files that the user reaches.  With and
  * without it, links of /proc that lead to descriptors of the emulator, and its
  * own /proc/PID/mem and maps, are not followed: /proc/self/fd/N, /dev/fd/N and
- * /dev/stdin name the guest's descriptors.  (A host without openat2() can't keep
- * that; there --root is refused.)
+ * /dev/stdin name the guest's descriptors.  (A host without openat2() can't
+ * keep that; there --root is refused.)
  *
  * An operation on a file that was reached names it as /proc/self/fd/N of the
- * host; an operation on a directory's entry names the open directory and the last
- * part of the path.
+ * host; an operation on a directory's entry names the open directory and the
+ * last part of the path.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -122,7 +122,7 @@ int64_t vmmi_sys_getresgid(struct linux_process *p, const uint64_t *a)
                                                    : put_ids(p, a, ids);
 }
 
-/* Rights are the emulator's and stay: only a change to what is so is granted. */
+/* Rights are the emulator's and stay: a change to what is so is granted. */
 int64_t vmmi_sys_setuid(struct linux_process *p, const uint64_t *a)
 {
   (void)p;
@@ -186,8 +186,15 @@ int64_t vmmi_sys_uname(struct linux_process *p, const uint64_t *a)
 /* prctl: the name is not kept; the rest of what programs ask is harmless. */
 int64_t vmmi_sys_prctl(struct linux_process *p, const uint64_t *a)
 {
-  enum { SET_PDEATHSIG = 1, GET_DUMPABLE = 3, SET_DUMPABLE = 4, SET_NAME = 15,
-         GET_NAME = 16, SET_NO_NEW_PRIVS = 38, GET_NO_NEW_PRIVS = 39 };
+  enum {
+    SET_PDEATHSIG = 1,
+    GET_DUMPABLE = 3,
+    SET_DUMPABLE = 4,
+    SET_NAME = 15,
+    GET_NAME = 16,
+    SET_NO_NEW_PRIVS = 38,
+    GET_NO_NEW_PRIVS = 39
+  };
   char name[16] = { 0 };
   const char *last = strrchr(p->exe, '/');
 
@@ -385,8 +392,14 @@ static int64_t futex_wait(struct linux_process *p, const uint64_t *a,
 
 int64_t vmmi_sys_futex(struct linux_process *p, const uint64_t *a)
 {
-  enum { WAIT = 0, WAKE = 1, WAIT_BITSET = 9, WAKE_BITSET = 10, COMMAND = 127,
-         REALTIME = 256 };
+  enum {
+    WAIT = 0,
+    WAKE = 1,
+    WAIT_BITSET = 9,
+    WAKE_BITSET = 10,
+    COMMAND = 127,
+    REALTIME = 256
+  };
   clockid_t clock = a[1] & REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC;
 
   switch (a[1] & COMMAND) {

@@ -1,8 +1,8 @@
 /*
- * Signals.  Actions and masks are recorded as the guest sets them.  A signal that
- * the process sends to itself ends it, is ignored, or stays pending while it is
- * blocked.  Handlers are not run in this release: a signal that has one is
- * dropped, and a fault that has one ends the process as if it had none.
+ * Signals.  Actions and masks are recorded as the guest sets them.  A signal
+ * that the process sends to itself ends it, is ignored, or stays pending while
+ * it is blocked.  Handlers are not run in this release: a signal that has one
+ * is dropped, and a fault that has one ends the process as if it had none.
  */
 #include <errno.h>
 #include <signal.h>
@@ -13,12 +13,12 @@
 #include "linux_table.h"
 
 static const char *const names[LINUX_NSIG + 1] = {
-  NULL,       "SIGHUP",  "SIGINT",    "SIGQUIT", "SIGILL",    "SIGTRAP",
-  "SIGABRT",  "SIGBUS",  "SIGFPE",    "SIGKILL", "SIGUSR1",   "SIGSEGV",
-  "SIGUSR2",  "SIGPIPE", "SIGALRM",   "SIGTERM", "SIGSTKFLT", "SIGCHLD",
-  "SIGCONT",  "SIGSTOP", "SIGTSTP",   "SIGTTIN", "SIGTTOU",   "SIGURG",
-  "SIGXCPU",  "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH",  "SIGIO",
-  "SIGPWR",   "SIGSYS",
+  NULL,      "SIGHUP",  "SIGINT",    "SIGQUIT", "SIGILL",    "SIGTRAP",
+  "SIGABRT", "SIGBUS",  "SIGFPE",    "SIGKILL", "SIGUSR1",   "SIGSEGV",
+  "SIGUSR2", "SIGPIPE", "SIGALRM",   "SIGTERM", "SIGSTKFLT", "SIGCHLD",
+  "SIGCONT", "SIGSTOP", "SIGTSTP",   "SIGTTIN", "SIGTTOU",   "SIGURG",
+  "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH",  "SIGIO",
+  "SIGPWR",  "SIGSYS",
 };
 
 const char *vmmi_signal_name(int signal)

@@ -1,5 +1,6 @@
 /*
- * The initial stack, as the System V ABI and Linux's fs/binfmt_elf.c lay it out:
+ * The initial stack, as the System V ABI and Linux's fs/binfmt_elf.c lay it
+ * out:
  *
  *   sp -> argc | argv ... NULL | envp ... NULL | auxv pairs ... AT_NULL |
  *         padding | 16 random bytes | strings | <- the stack's end
@@ -86,8 +87,8 @@ static uint64_t *put_auxv(const struct linux_process *p,
     words = put_aux(words, AT_PHNUM, program->nphdrs);
   }
   words = put_aux(words, AT_PAGESZ, p->page);
-  words = put_aux(words, AT_BASE,
-                  interp == NULL ? 0 : interp->bias + interp->start);
+  words =
+    put_aux(words, AT_BASE, interp == NULL ? 0 : interp->bias + interp->start);
   words = put_aux(words, AT_FLAGS, 0);
   words = put_aux(words, AT_ENTRY, program->entry + program->bias);
   words = put_aux(words, AT_UID, getuid());

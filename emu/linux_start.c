@@ -24,13 +24,15 @@ enum {
   SMALLEST_SPACE = 32, /* 2^32 bytes, if the host has no more */
 };
 
-static int make_space(struct linux_process *p, int exact, char *text)
+static int make_space(struct linux_process *p, const struct linux_start *start,
+                      char *text)
 {
   struct vmm_space_options options = { 0 };
   int error;
 
   options.size = p->isa->space_size;
-  options.flags = exact ? VMM_EXACT : 0;
+  options.flags = start->exact ? VMM_EXACT : 0;
+  options.max_frames = start->max_pages;
   do {
     error = vmm_space_create(&p->space, &options);
     options.size /= 2;
@@ -75,8 +77,8 @@ static int map_stack(struct linux_process *p, char *text)
   p->mmap_base = page_up(p, size / 3);
   error = vmm_map_anon(p->space, p->stack_start - GAP_BYTES, GAP_BYTES, 0);
   if (error == 0)
-    error = vmm_map_anon(p->space, p->stack_start, STACK_BYTES,
-                         VMM_READ | VMM_WRITE);
+    error =
+      vmm_map_anon(p->space, p->stack_start, STACK_BYTES, VMM_READ | VMM_WRITE);
   if (error == 0)
     return 0;
   snprintf(text, LINUX_TEXT, "can't map a stack: %s", strerror(-error));
@@ -143,7 +145,8 @@ static int load_interp(struct linux_process *p, const char *path,
   if (failure != 0) {
     size_t length = strlen(text);
 
-    snprintf(text + length, LINUX_TEXT - length, " (the program's interpreter)");
+    snprintf(text + length, LINUX_TEXT - length,
+             " (the program's interpreter)");
     return failure;
   }
   if (interp->position_independent &&
@@ -172,7 +175,7 @@ static int load(struct linux_process *p, const struct linux_start *start,
   p->isa = program->isa;
   if (vmmi_path_of(p, fd, p->exe) < 0)
     snprintf(p->exe, sizeof p->exe, "%s", start->program);
-  failure = make_space(p, start->exact, text);
+  failure = make_space(p, start, text);
   if (failure == 0)
     failure = make_cpu(p, start, text);
   if (failure != 0) {
@@ -244,8 +247,8 @@ int vmmi_linux_start(struct linux_process *p, const struct linux_start *start,
   if (failure == 0) {
     int has_interp = images[1].isa != NULL;
     const struct elf_image *first = &images[has_interp];
-    int error = vmmi_linux_stack(p, &images[0], has_interp ? first : NULL,
-                                 start, &sp);
+    int error =
+      vmmi_linux_stack(p, &images[0], has_interp ? first : NULL, start, &sp);
 
     if (error != 0) {
       snprintf(text, LINUX_TEXT, "can't pass the arguments: %s",

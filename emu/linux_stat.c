@@ -105,13 +105,14 @@ int64_t vmmi_sys_statx(struct linux_process *p, const uint64_t *a)
   struct statx file;
   int64_t n;
 
-  if (a[2] & ~(uint64_t)(TARGET_FLAGS | LINUX_AT_NO_AUTOMOUNT |
-                         LINUX_AT_STATX_SYNC))
+  if (a[2] &
+      ~(uint64_t)(TARGET_FLAGS | LINUX_AT_NO_AUTOMOUNT | LINUX_AT_STATX_SYNC))
     return -EINVAL;
   n = vmmi_path_target(p, (int64_t)a[0], a[1], a[2], &place);
   if (n == 0)
-    n = vmmi_linux_result(statx(place.fd, place.name, (int)(a[2] & LINUX_AT_STATX_SYNC),
-                     (unsigned)a[3] & STATX_ALL, &file));
+    n = vmmi_linux_result(statx(place.fd, place.name,
+                                (int)(a[2] & LINUX_AT_STATX_SYNC),
+                                (unsigned)a[3] & STATX_ALL, &file));
   vmmi_path_end(&place);
   return n == 0 ? put_statx(p, a[4], &file) : n;
 }
@@ -167,7 +168,7 @@ static int64_t may_access(struct linux_process *p, const uint64_t *a,
 
   if (n == 0)
     n = vmmi_linux_result(faccessat(place.fd, place.name, (int)a[2],
-                         flags & LINUX_AT_EACCESS ? AT_EACCESS : 0));
+                                    flags & LINUX_AT_EACCESS ? AT_EACCESS : 0));
   vmmi_path_end(&place);
   return n;
 }
@@ -210,7 +211,8 @@ int64_t vmmi_sys_fchmod(struct linux_process *p, const uint64_t *a)
 {
   int host = vmmi_fd_host(p, (int64_t)a[0]);
 
-  return host < 0 ? host : vmmi_linux_result(fchmod(host, (mode_t)(a[1] & 07777)));
+  return host < 0 ? host
+                  : vmmi_linux_result(fchmod(host, (mode_t)(a[1] & 07777)));
 }
 
 int64_t vmmi_sys_fchownat(struct linux_process *p, const uint64_t *a)
@@ -231,7 +233,8 @@ int64_t vmmi_sys_fchown(struct linux_process *p, const uint64_t *a)
 {
   int host = vmmi_fd_host(p, (int64_t)a[0]);
 
-  return host < 0 ? host : vmmi_linux_result(fchown(host, (uid_t)a[1], (gid_t)a[2]));
+  return host < 0 ? host
+                  : vmmi_linux_result(fchown(host, (uid_t)a[1], (gid_t)a[2]));
 }
 
 int64_t vmmi_sys_utimensat(struct linux_process *p, const uint64_t *a)
@@ -252,7 +255,8 @@ int64_t vmmi_sys_utimensat(struct linux_process *p, const uint64_t *a)
     flags |= LINUX_AT_EMPTY_PATH;
   n = vmmi_path_target(p, (int64_t)a[0], a[1], flags, &place);
   if (n == 0)
-    n = vmmi_linux_result(utimensat(place.fd, place.name, a[2] != 0 ? times : NULL, 0));
+    n = vmmi_linux_result(
+      utimensat(place.fd, place.name, a[2] != 0 ? times : NULL, 0));
   vmmi_path_end(&place);
   return n;
 }

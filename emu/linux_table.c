@@ -8,7 +8,7 @@
 
 #include "linux.h"
 
-#define PRESENT(number, name, format)                                          \
+#define PRESENT(number, name, format) \
   [number] = { #name, vmmi_sys_##name, format },
 #define ABSENT(number, name, format) [number] = { #name, NULL, format },
 

@@ -6,8 +6,8 @@
  *   f  a descriptor      s  a path or string
  *
  * The numbers are Linux's asm-generic ones (include/uapi/asm-generic/unistd.h),
- * which RISC-V uses.  A row makes both the prototype of vmmi_sys_<name>() and the
- * entry of the table.
+ * which RISC-V uses.  A row makes both the prototype of vmmi_sys_<name>() and
+ * the entry of the table.
  */
 #ifndef EMU_LINUX_TABLE_H
 #define EMU_LINUX_TABLE_H
@@ -166,7 +166,7 @@ struct linux_call {
 
 enum { LINUX_GENERIC_CALLS = 453 };
 
-#define LINUX_PROTOTYPE(number, name, format)                                  \
+#define LINUX_PROTOTYPE(number, name, format) \
   int64_t vmmi_sys_##name(struct linux_process *p, const uint64_t *args);
 LINUX_GENERIC(LINUX_PROTOTYPE)
 #undef LINUX_PROTOTYPE

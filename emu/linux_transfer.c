@@ -131,8 +131,8 @@ static int64_t next_offset(int64_t offset, int64_t done)
 
 /* => the bytes of all vectors, at most LINUX_RW_MAX; -EFAULT if one leaves the
  *    space */
-static int64_t add_up(struct linux_process *p, const struct linux_iovec *vectors,
-                      size_t count)
+static int64_t add_up(struct linux_process *p,
+                      const struct linux_iovec *vectors, size_t count)
 {
   uint64_t size = vmm_space_size(p->space);
   uint64_t total = 0;
@@ -171,8 +171,7 @@ int64_t vmmi_linux_transfer(struct linux_process *p, int host,
     int64_t n = fill_round(p, &round, c, access);
 
     if (n == 0)
-      n = ask_host(host, &round, access,
-                   next_offset(offset, done));
+      n = ask_host(host, &round, access, next_offset(offset, done));
     while (round.npins > 0)
       vmm_unpin(round.pins[--round.npins]);
     if (n < 0)

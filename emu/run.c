@@ -1,7 +1,7 @@
 /*
  * vmm-run: runs a Linux program of another machine in a space of libvmm.  The
- * loop here is all that joins the cpu and the Linux layer: the cpu runs until it
- * stops, and a stop is a system call or a signal.
+ * loop here is all that joins the cpu and the Linux layer: the cpu runs until
+ * it stops, and a stop is a system call or a signal.
  */
 #include "run.h"
 
@@ -76,8 +76,9 @@ static int run_guest(struct run *run)
     int error;
 
     if (reached) {
-      fprintf(stderr, "vmm-run: stopped at pc 0x%" PRIx64
-              ": --max-insns %" PRIu64 " is reached\n",
+      fprintf(stderr,
+              "vmm-run: stopped at pc 0x%" PRIx64 ": --max-insns %" PRIu64
+              " is reached\n",
               vmm_cpu_get(p->cpu, p->isa->pc), run->options.max_insns);
       return RUN_LIMIT;
     }
@@ -111,6 +112,7 @@ static int start(struct run *run)
   how.envp = options->envp;
   how.root = options->root;
   how.exact = options->exact;
+  how.max_pages = options->max_pages;
   run->trace.process = &run->process;
   run->trace.what = options->trace;
   if (options->trace != 0) {

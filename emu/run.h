@@ -24,6 +24,7 @@ struct run_options {
   int exact;
   unsigned trace;     /* RUN_TRACE_* */
   uint64_t max_insns; /* 0: no limit */
+  uint64_t max_pages; /* 0: no limit */
   char **argv;        /* of the guest; argv[0] is the program */
   char **envp;
 };

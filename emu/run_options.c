@@ -22,6 +22,9 @@ static const char help[] =
   "  --stats            writes counts of instructions, faults and pages\n"
   "  --exact            young and dirty pages one by one, not by chunk\n"
   "  --max-insns N      stops after about N instructions\n"
+  "  --max-pages N      lets it have N pages of memory of its own at once; "
+  "one\n"
+  "                     more ends it, as SIGKILL does\n"
   "  --help, --version\n"
   "\n"
   "The exit status is the program's, or 128 + n if signal n ended it;\n"
@@ -32,10 +35,22 @@ static const char help[] =
   "\n"
   "One process of one thread: no fork, execve, threads, sockets; handlers of\n"
   "signals are not run.  With --root, program and all paths of the guest are\n"
-  "resolved below DIR and can't leave it; devices and mounts inside DIR are what\n"
+  "resolved below DIR and can't leave it; devices and mounts inside DIR are "
+  "what\n"
   "they are.\n";
 
-enum { ROOT, ENV, STRACE, TRACE, STATS, EXACT, MAX_INSNS, HELP, VERSION };
+enum {
+  ROOT,
+  ENV,
+  STRACE,
+  TRACE,
+  STATS,
+  EXACT,
+  MAX_INSNS,
+  MAX_PAGES,
+  HELP,
+  VERSION
+};
 
 static const struct option long_options[] = {
   { "root", required_argument, NULL, ROOT },
@@ -45,6 +60,7 @@ static const struct option long_options[] = {
   { "stats", no_argument, NULL, STATS },
   { "exact", no_argument, NULL, EXACT },
   { "max-insns", required_argument, NULL, MAX_INSNS },
+  { "max-pages", required_argument, NULL, MAX_PAGES },
   { "help", no_argument, NULL, HELP },
   { "version", no_argument, NULL, VERSION },
   { 0 },
@@ -74,15 +90,14 @@ static int read_trace(struct run_options *options, const char *list)
   return -1;
 }
 
-static int read_count(struct run_options *options, const char *text)
+static int read_count(uint64_t *count, const char *text)
 {
   char *end;
 
   errno = 0;
-  options->max_insns = strtoull(text, &end, 0);
-  if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 ||
-      options->max_insns == 0)
-    return complain("bad number of instructions", text);
+  *count = strtoull(text, &end, 0);
+  if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || *count == 0)
+    return complain("bad number", text);
   return -1;
 }
 
@@ -122,7 +137,9 @@ static int read_one(struct run_options *options, int option)
     options->exact = 1;
     return -1;
   case MAX_INSNS:
-    return read_count(options, optarg);
+    return read_count(&options->max_insns, optarg);
+  case MAX_PAGES:
+    return read_count(&options->max_pages, optarg);
   case HELP:
     fputs(help, stdout);
     return 0;

@@ -1,6 +1,6 @@
 /*
- * What vmm-run tells about the guest: how it was ended by a signal, and --stats.
- * All of it goes to standard error.
+ * What vmm-run tells about the guest: how it was ended by a signal, and
+ * --stats. All of it goes to standard error.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,8 +10,8 @@
 
 enum { INSN_TEXT = 128 };
 
-/* => bytes of code at pc that could be read, at most 4.  Debug pointers are used:
- *    telling about a page must not touch it. */
+/* => bytes of code at pc that could be read, at most 4.  Debug pointers are
+ * used: telling about a page must not touch it. */
 static size_t peek(struct linux_process *p, vmm_addr_t pc, unsigned char *code)
 {
   size_t n = 0;
@@ -101,8 +101,9 @@ static void tell_fault(struct linux_process *p, const struct vmm_cpu_exit *exit)
 
   if (exit->stop == VMM_CPU_MISALIGNED)
     why = "misaligned";
-  fprintf(stderr, "  %s 0x%" PRIx64 ": %s\n  address in: ",
-          access_name(fault->access), fault->va, why);
+  fprintf(stderr,
+          "  %s 0x%" PRIx64 ": %s\n  address in: ", access_name(fault->access),
+          fault->va, why);
   tell_region(p, fault->va);
   fputc('\n', stderr);
 }
@@ -150,16 +151,15 @@ static int count_page(vmm_addr_t va, uint64_t pte, void *arg)
 
 static void tell_faults(const struct vmm_stats *s)
 {
-  fprintf(stderr,
-          "faults         %" PRIu64 " read, %" PRIu64 " write, %" PRIu64
-          " exec\n"
-          "  of them      %" PRIu64 " repaired (%" PRIu64 " spurious), %" PRIu64
-          " handled, %" PRIu64 " unresolved\n"
-          "  given        %" PRIu64 " zero-filled, %" PRIu64
-          " zero-mapped, %" PRIu64 " copied\n",
-          s->faults_read, s->faults_write, s->faults_exec, s->repaired,
-          s->spurious, s->handled, s->unresolved, s->zero_fills, s->zero_maps,
-          s->copies);
+  fprintf(
+    stderr,
+    "faults         %" PRIu64 " read, %" PRIu64 " write, %" PRIu64 " exec\n"
+    "  of them      %" PRIu64 " repaired (%" PRIu64 " spurious), %" PRIu64
+    " handled, %" PRIu64 " unresolved\n"
+    "  given        %" PRIu64 " zero-filled, %" PRIu64 " zero-mapped, %" PRIu64
+    " copied\n",
+    s->faults_read, s->faults_write, s->faults_exec, s->repaired, s->spurious,
+    s->handled, s->unresolved, s->zero_fills, s->zero_maps, s->copies);
 }
 
 void run_report_stats(struct linux_process *p, double seconds)

@@ -75,8 +75,9 @@ static void tell(struct run_trace *t, const struct vmm_stats *now, int in_call)
   if (now->faults_read == was->faults_read && !write)
     return;
   if (in_call) {
-    fprintf(stderr, "fault in a system call: %" PRIu64 " read, %" PRIu64
-            " write, %s\n", now->faults_read - was->faults_read,
+    fprintf(stderr,
+            "fault in a system call: %" PRIu64 " read, %" PRIu64 " write, %s\n",
+            now->faults_read - was->faults_read,
             now->faults_write - was->faults_write, how(now, was));
     return;
   }
