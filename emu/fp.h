@@ -98,7 +98,7 @@ static inline uint64_t vmmi_fp_sub(vmmi_fp_fmt f, uint64_t a, uint64_t b,
   return vmmi_fp_add(f, a, b ^ f->sign, rm, flags);
 }
 
-/* => a < b of two that are no NaNs, where equal zeros are told apart (-0 < +0) */
+/* => a < b of two that are no NaNs; of two zeros -0 < +0 */
 static inline bool vmmi_fp_below(vmmi_fp_fmt f, uint64_t a, uint64_t b)
 {
   bool a_negative = a & f->sign, b_negative = b & f->sign;

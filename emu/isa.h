@@ -11,14 +11,14 @@
 #include <vmm/emu.h>
 #include "op.h"
 
-/* Why a dispatch loop came back.  cpu->pc, cpu->left and the state are exact. */
+/* Why a dispatch loop came back; cpu->pc, cpu->left and the state are exact. */
 enum vmmi_why {
   VMMI_FIND, /* go on at cpu->pc; cpu->link, if any, may be linked to it */
   VMMI_STOP, /* exit->stop tells */
 };
 
-/* How much is decoded at once.  What is not kept lies in the scratch slots until
- * the next time. */
+/* How much is decoded at once.  What is not kept lies in the scratch slots
+ * until the next time. */
 enum vmmi_extent {
   VMMI_KEEP, /* a trace, kept */
   VMMI_ONCE, /* a straight line, not kept */

@@ -1,7 +1,7 @@
 /*
  * What the engine runs: ops of 16 bytes, and what is known about each beside
  * them (its pc, its place in the trace), which only stops and links look at.
- * Neutral to the ISA: an ISA's translator makes ops, its dispatch loop runs them.
+ * Neutral to the ISA: its translator makes ops, its dispatch loop runs them.
  *
  * An op that can leave its trace has an extension in the next slot:
  *

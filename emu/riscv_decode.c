@@ -33,7 +33,8 @@ const size_t vmmi_riscv_nrows16 =
     sizeof(vmmi_riscv_rows16) / sizeof(vmmi_riscv_rows16[0]);
 
 /* bits [low, low + n) of the encoding, at position at of the result */
-static inline uint32_t field(uint32_t raw, unsigned low, unsigned n, unsigned at)
+static inline uint32_t field(uint32_t raw, unsigned low, unsigned n,
+                             unsigned at)
 {
   return (raw >> low & ((1u << n) - 1)) << at;
 }
@@ -168,7 +169,7 @@ static bool take_imm16(char letter, uint32_t raw, int32_t *imm)
 }
 
 /*
- *   D n F    rd in 11:7: any, not 0, f     x k v    rd = rs1: any, not 0, in 9:7
+ *   D n F    rd in 11:7: any, not 0, f     x k v    rd = rs1: any, not 0, 9:7
  *   r        rs1 in 11:7, not 0            t V G    rs2 in 6:2: any, not 0, f
  *   y Y      rd in 4:2, f                  z        rs1 in 9:7
  *   q Q      rs2 in 4:2, f                 2 X      rs1 = x2; rd too
@@ -273,7 +274,8 @@ int vmmi_riscv_decode(uint32_t raw, struct riscv_insn *insn)
   if (nbytes == 2) {
     raw &= 0xffff;
     take = take_operand16;
-    row = find_row(vmmi_riscv_rows16, places16[(raw & 3) << 3 | raw >> 13], raw);
+    row = find_row(vmmi_riscv_rows16, places16[(raw & 3) << 3 | raw >> 13],
+                   raw);
   } else {
     row = find_row(vmmi_riscv_rows,
                    places[(raw >> 2 & 31) << 3 | (raw >> 12 & 7)], raw);

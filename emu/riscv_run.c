@@ -11,7 +11,7 @@
 #include "riscv.h"
 
 #include <errno.h>
-#include <string.h>
+#include <pthread.h>
 #include <vmm/extable.h>
 
 /* ---- integer helpers: what C leaves undefined (7.1, 7.2) ---- */
@@ -87,7 +87,8 @@ static inline uint64_t unbox(uint64_t reg)
 }
 
 /* What the host converts as asked: all results fit, and it is no NaN. */
-static inline bool converts(uint64_t a, uint64_t width, bool is32, bool is_signed)
+static inline bool converts(uint64_t a, unsigned width, bool is32,
+                            bool is_signed)
 {
   if (is_signed)
     a &= ~(width == 64 ? SIGN64 : SIGN32);
@@ -553,12 +554,19 @@ access_failed:
   return VMMI_STOP;
 }
 
-static void prepare(void)
+static void make_tables(void)
 {
   vmmi_riscv_decode_prepare();
   vmmi_riscv_fuse_prepare();
   run(NULL, NULL, NULL);
   vmmi_riscv_labels = labels;
+}
+
+static void prepare(void)
+{
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+  pthread_once(&once, make_tables);
 }
 
 const struct vmmi_isa vmmi_riscv64 = {

@@ -1,7 +1,7 @@
 /*
  * The cache of decoded code: an arena of ops that only grows until it is
  * flushed, traces hashed by pc, and a node for each (trace, page).  Dropping a
- * page unlinks its traces: every extension linked to one points to itself again.
+ * page unlinks its traces: each extension linked to one points to itself again.
  */
 #include "trace.h"
 
