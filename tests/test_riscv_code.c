@@ -2,6 +2,8 @@
  * Decoded code is dropped when what it was decoded from may have changed, and
  * not otherwise (S4.14, S4.16); the counters say so exactly.
  */
+#include <pthread.h>
+
 #include "riscv_guest.h"
 
 /* Runs the code from its beginning to its ecall.  => A0 */
@@ -209,6 +211,65 @@ START_TEST(pinned_code_is_not_kept)
 }
 END_TEST
 
+static void *release_guest(void *arg)
+{
+  struct guest *g = arg;
+
+  guest_code(g, GUEST_CODE + 64, RV_ADDI(A0, X0, 1));
+  return NULL;
+}
+
+/* The loop ends only when the cpu drops what another thread overwrites. */
+START_TEST(code_written_by_another_thread_is_seen_while_running)
+{
+  pthread_t thread;
+  struct guest g;
+
+  guest_begin(&g);
+  guest_code(&g, GUEST_CODE, rv_jal(RA, 64), RV_BEQ(A0, X0, -4), RV_ECALL);
+  guest_code(&g, GUEST_CODE + 64, RV_ADDI(A0, X0, 0), RV_RET);
+  ck_assert_int_eq(pthread_create(&thread, NULL, release_guest, &g), 0);
+  ck_assert_uint_eq(call(&g), 1);
+  ck_assert_int_eq(pthread_join(thread, NULL), 0);
+  guest_end(&g);
+}
+END_TEST
+
+enum { CHURN = 300 };
+
+static void *churn(void *arg)
+{
+  struct guest *g = arg;
+  int i;
+
+  for (i = 0; i < CHURN; i++) {
+    guest_code(g, GUEST_CODE + 64, RV_ADDI(A0, X0, i & 1));
+    ck_assert_ok(vmm_protect(g->space, GUEST_CODE, GUEST_PAGE,
+                             VMM_READ | VMM_EXEC));
+    ck_assert_ok(vmm_protect(g->space, GUEST_CODE, GUEST_PAGE,
+                             VMM_READ | VMM_WRITE | VMM_EXEC));
+  }
+  vmm_cpu_interrupt(g->cpu);
+  return NULL;
+}
+
+START_TEST(code_may_change_under_a_running_cpu)
+{
+  pthread_t thread;
+  struct guest g;
+
+  guest_begin(&g);
+  guest_code(&g, GUEST_CODE, rv_jal(RA, 64), RV_ADD(T0, T0, A0),
+             rv_jal(X0, -8));
+  guest_code(&g, GUEST_CODE + 64, RV_ADDI(A0, X0, 0), RV_RET);
+  ck_assert_int_eq(pthread_create(&thread, NULL, churn, &g), 0);
+  guest_run(&g, VMM_CPU_INTERRUPTED);
+  ck_assert_int_eq(pthread_join(thread, NULL), 0);
+  ck_assert_uint_le(guest_get(&g, T0), g.exit.executed);
+  guest_end(&g);
+}
+END_TEST
+
 /* More different code than the cache holds, several times over. */
 START_TEST(full_cache_begins_anew)
 {
@@ -252,6 +313,8 @@ Suite *vmm_suite_riscv_code(void)
   tcase_add_test(tcase, code_that_loses_exec_does_not_run);
   tcase_add_test(tcase, links_into_a_dropped_page_are_cut);
   tcase_add_test(tcase, pinned_code_is_not_kept);
+  tcase_add_test(tcase, code_written_by_another_thread_is_seen_while_running);
+  tcase_add_test(tcase, code_may_change_under_a_running_cpu);
   tcase_add_test(tcase, full_cache_begins_anew);
   suite_add_tcase(suite, tcase);
   return suite;

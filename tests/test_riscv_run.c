@@ -322,6 +322,52 @@ START_TEST(return_to_another_place_is_taken)
 }
 END_TEST
 
+/* ---- several cpus over one space ---- */
+
+enum { CPUS = 2, ROUNDS = 20000 };
+
+static void *run_cpu(void *arg)
+{
+  struct vmm_cpu_exit exit = { .struct_size = sizeof(exit) };
+
+  ck_assert_ok(vmm_cpu_run(arg, 0, &exit));
+  ck_assert_uint_eq(exit.stop, VMM_CPU_ECALL);
+  return NULL;
+}
+
+/* Each counts one word up by AMOADD, another by LR and SC. */
+START_TEST(atomics_of_several_cpus_lose_nothing)
+{
+  struct vmm_cpu *cpus[CPUS];
+  pthread_t threads[CPUS];
+  uint64_t counts[2];
+  struct guest g;
+  int i;
+
+  guest_begin(&g);
+  guest_code(&g, GUEST_CODE, RV_AMO(0, 3, X0, A1, A2), RV_ADDI(T2, A1, 8),
+             RV_AMO(2, 3, A0, T2, X0), RV_ADDI(A0, A0, 1),
+             RV_AMO(3, 3, T1, T2, A0), RV_BNE(T1, X0, -12),
+             RV_ADDI(T0, T0, -1), RV_BNE(T0, X0, -28), RV_ECALL);
+  for (i = 0; i < CPUS; i++) {
+    ck_assert_ok(vmm_cpu_create(&cpus[i], g.space, NULL));
+    vmm_cpu_set(cpus[i], VMM_RISCV_PC, GUEST_CODE);
+    vmm_cpu_set(cpus[i], A1, GUEST_DATA);
+    vmm_cpu_set(cpus[i], A2, 1);
+    vmm_cpu_set(cpus[i], T0, ROUNDS);
+    ck_assert_int_eq(pthread_create(&threads[i], NULL, run_cpu, cpus[i]), 0);
+  }
+  for (i = 0; i < CPUS; i++) {
+    ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    vmm_cpu_destroy(cpus[i]);
+  }
+  ck_assert_ok(vmm_copyin(g.space, counts, GUEST_DATA, 16, NULL));
+  ck_assert_uint_eq(counts[0], CPUS * ROUNDS);
+  ck_assert_uint_eq(counts[1], CPUS * ROUNDS);
+  guest_end(&g);
+}
+END_TEST
+
 /* ---- harm ---- */
 
 static uint64_t next_random(uint64_t *state)
@@ -385,6 +431,7 @@ Suite *vmm_suite_riscv_run(void)
   tcase_add_test(flow, interrupt_before_a_run_stops_it_at_once);
   tcase_add_test(flow, endless_loops_can_be_interrupted);
   tcase_add_test(flow, return_to_another_place_is_taken);
+  tcase_add_test(flow, atomics_of_several_cpus_lose_nothing);
   tcase_add_test(flow, random_code_never_hurts_the_host);
   suite_add_tcase(suite, flow);
   return suite;
