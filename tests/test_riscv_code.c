@@ -273,7 +273,7 @@ END_TEST
 /* More different code than the cache holds, several times over. */
 START_TEST(full_cache_begins_anew)
 {
-  const uint64_t npages = 1200, base = 0x100000;
+  const uint64_t npages = 400, base = 0x100000;
   static uint32_t page[GUEST_PAGE / 4];
   struct guest g;
   uint64_t i, run;
