@@ -11,6 +11,7 @@
   X(extable) \
   X(fork) \
   X(handler) \
+  X(limits) \
   X(map) \
   X(object) \
   X(pin) \

@@ -1,5 +1,5 @@
 /*
- * Threads against each other: S2.6, S2.16, S4.5, S4.17, S4.18.  Work is bounded by
+ * Threads against each other: S2.5, S2.6, S2.16, S4.5, S4.17, S4.18.  Work is bounded by
  * counts; how the threads meet is up to the host.
  */
 #define _GNU_SOURCE
@@ -256,6 +256,53 @@ START_TEST(no_swap_is_lost_to_a_cleaner)
 }
 END_TEST
 
+/* ---- S2.5: two writes to one copy-on-write page ---- */
+
+static pthread_barrier_t start_line;
+
+static void *write_together(void *arg)
+{
+  uintptr_t self = (uintptr_t)arg;
+  unsigned i;
+
+  for (i = 0; i < race.nsteps; i++) {
+    pthread_barrier_wait(&start_line); /* the page is read-only and shared */
+    ((volatile uint8_t *)race.at)[self] = (uint8_t)(i + 1);
+    pthread_barrier_wait(&start_line); /* both have written */
+  }
+  return NULL;
+}
+
+/* S2.5 */
+START_TEST(two_writes_to_a_copy_on_write_page_keep_one_copy)
+{
+  struct vmm_object *object;
+  pthread_t threads[2];
+  uintptr_t i, round;
+
+  set_up(RW, "copy");
+  object = probe_object(race.page, 0);
+  race.nsteps = 1000;
+  pthread_barrier_init(&start_line, NULL, 3);
+  for (i = 0; i < 2; i++)
+    pthread_create(&threads[i], NULL, write_together, (void *)i);
+  for (round = 1; round <= race.nsteps; round++) {
+    ck_assert_ok(probe_map(race.space, AT, race.page, object, 0,
+                           RW | VMM_PRIVATE | VMM_REPLACE));
+    vmm_test_get(race.space, AT);
+    pthread_barrier_wait(&start_line);
+    pthread_barrier_wait(&start_line);
+    ck_assert_uint_eq(vmm_test_get(race.space, AT), (uint8_t)round);
+    ck_assert_uint_eq(vmm_test_get(race.space, AT + 1), (uint8_t)round);
+    ck_assert_uint_eq(vmm_test_stats(race.space).frames, 1);
+  }
+  for (i = 0; i < 2; i++)
+    pthread_join(threads[i], NULL);
+  vmm_object_release(object);
+  tear_down();
+}
+END_TEST
+
 /* ---- S4.17: a page that gets another frame ---- */
 
 static struct {
@@ -497,6 +544,7 @@ Suite *vmm_suite_race(void)
 
   tcase_add_loop_test(tcase, no_write_after_a_clean_is_without_its_bits, 0, 4);
   tcase_add_test(tcase, no_swap_is_lost_to_a_cleaner);
+  tcase_add_test(tcase, two_writes_to_a_copy_on_write_page_keep_one_copy);
   tcase_add_loop_test(tcase, no_old_frame_is_seen_once_the_new_one_is_written,
                       0, 4);
   tcase_add_test(tcase, signal_handler_that_touches_a_window_never_deadlocks);
