@@ -153,7 +153,10 @@ int vmm_dump(struct vmm_space *space, FILE *file)
           atomic_load(&space->counters.mapped),
           space->flags & VMM_EXACT ? ", exact" : "");
   dump_regions(space, file);
-  dump_window(&space->window, file);
+  if (vmmi_space_has_window(space))
+    dump_window(&space->window, file);
+  else
+    fprintf(file, "no window: checked access\n");
   dump_trackers(space, file);
   dump_counters(space, file);
   return 0;

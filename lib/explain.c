@@ -18,7 +18,8 @@ struct view {
   vmm_pte_t pte;
   struct vmm_pte_watch watch;
   unsigned granted; /* by the window */
-  bool shown;       /* the window grants something */
+  bool windowed;    /* there is one */
+  bool shown;       /* it grants something */
 };
 
 static bool is_silent(vmm_pte_t pte, unsigned access)
@@ -66,6 +67,8 @@ static const char *pte_word(const struct view *view, unsigned access)
 
 static const char *window_word(const struct view *view, unsigned access)
 {
+  if (!view->windowed)
+    return "none";
   if (view->granted & access)
     return "grants";
   return view->shown ? "stale" : "empty";
@@ -80,7 +83,13 @@ static void look_at(struct vmm_space *space, vmm_addr_t va, struct view *view)
 
   view->region = region;
   view->pte = vmmi_pagetable_get(&space->pt, va);
-  view->granted = vmmi_window_granted(&space->window, va);
+  view->windowed = vmmi_space_has_window(space);
+  if (view->windowed)
+    view->granted = vmmi_window_granted(&space->window, va);
+  else /* what is silent needs no more */
+    view->granted = (view->pte & VMM_PTE_SREAD ? VMM_READ : 0) |
+                    (view->pte & VMM_PTE_SWRITE ? VMM_WRITE : 0) |
+                    (view->pte & VMM_PTE_SEXEC ? VMM_EXEC : 0);
   view->shown = view->granted != 0;
   if (region == NULL)
     return;

@@ -22,7 +22,7 @@ int vmm_space_create(struct vmm_space **space,
     return vmmi_error(-ESTALE, "spaces are not inherited by fork()", 0);
   vmmi_thread_enter();
   error = vmmi_space_make(&made, options);
-  if (error == 0)
+  if (error == 0 && vmmi_space_has_window(made))
     error = vmmi_signal_first_space();
   if (error == 0)
     *space = made;

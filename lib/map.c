@@ -285,12 +285,14 @@ int vmm_unmap(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
 
 /* ---- mapping ---- */
 
-int vmmi_map_check_rights(const struct vmm_object *object, uint32_t flags,
+int vmmi_map_check_rights(const struct vmm_space *space,
+                          const struct vmm_object *object, uint32_t flags,
                           uint32_t rights)
 {
   if (rights & ~ALL_RIGHTS)
     return vmmi_error(-EINVAL, "rights: unknown bits", 0);
-  if ((rights & VMM_WRITE) && !(rights & VMM_READ))
+  if ((rights & VMM_WRITE) && !(rights & VMM_READ) &&
+      vmmi_space_has_window(space))
     return vmmi_error(-ENOTSUP, "rights: a window can't show write-only", 0);
   if ((rights & VMM_WRITE) && object != NULL && object->readonly &&
       !(flags & VMM_PRIVATE))
@@ -334,9 +336,11 @@ static int check_map(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
     return vmmi_error(-EINVAL, "map options: VMM_ANY with VMM_REPLACE", 0);
   if ((options->flags & VMM_WIRED) && !(options->rights & ALL_RIGHTS))
     return vmmi_error(-EINVAL, "map options: VMM_WIRED without rights", 0);
+  if ((options->flags & VMM_WIRED) && !vmmi_space_has_window(space))
+    return vmmi_error(-ENOTSUP, "wire: the space has no window", 0);
   error = vmmi_space_check_range(space, any ? 0 : va, nbytes);
   if (error == 0)
-    error = vmmi_map_check_rights(options->object, options->flags,
+    error = vmmi_map_check_rights(space, options->object, options->flags,
                                   options->rights);
   return error != 0 ? error : check_object(space, options, nbytes);
 }
@@ -355,7 +359,7 @@ static struct vmmi_region *make_region(struct vmm_space *space, vmm_addr_t va,
   region->offset = options->offset;
   region->rights = options->rights;
   region->flags = options->flags & REGION_FLAGS & ~VMM_WIRED;
-  if ((space->flags & VMM_EXACT) || space->max_frames != 0)
+  if ((space->flags & (VMM_EXACT | VMM_CHECKED)) || space->max_frames != 0)
     region->flags |= VMM_EXACT;
   region->cookie = options->cookie;
   if (options->object != NULL)

@@ -47,7 +47,8 @@ void vmmi_map_silence(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 void vmmi_map_remove(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
 /* -EINVAL -EACCES -ENOTSUP for rights that a mapping of the object can't have */
-int vmmi_map_check_rights(const struct vmm_object *object, uint32_t flags,
+int vmmi_map_check_rights(const struct vmm_space *space,
+                          const struct vmm_object *object, uint32_t flags,
                           uint32_t rights);
 
 /* Brings every page of the range in with all the rights that its regions have.

@@ -50,14 +50,14 @@ static void protect_region(struct vmm_space *space, struct vmmi_region *region,
 static int check_rights(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
                          uint32_t rights)
 {
-  int error = vmmi_map_check_rights(NULL, 0, rights);
+  int error = vmmi_map_check_rights(space, NULL, 0, rights);
 
   if (error == 0 && !vmmi_map_covers(space, va, end))
     error = vmmi_error(-ENOMEM, "a part of the range is not mapped", 0);
   while (error == 0 && va < end) {
     struct vmmi_region *region = vmmi_region_at(space->regions, va);
 
-    error = vmmi_map_check_rights(region->object, region->flags, rights);
+    error = vmmi_map_check_rights(space, region->object, region->flags, rights);
     va = region->end;
   }
   return error;

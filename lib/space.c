@@ -86,7 +86,7 @@ static int check_space_options(const struct vmm_space_options *options)
 
   if (memcmp(options->reserved, none.reserved, sizeof(none.reserved)) != 0)
     return vmmi_error(-EINVAL, "space options: reserved fields not zero", 0);
-  if (options->flags & ~VMM_EXACT)
+  if (options->flags & ~(VMM_EXACT | VMM_CHECKED))
     return vmmi_error(-EINVAL, "space options: unknown flags", 0);
   if (!vmmi_is_power_of_2(page) || page < host || page > VMMI_CHUNK_SIZE)
     return vmmi_error(-EINVAL, "space options: page_size", 0);
@@ -194,6 +194,8 @@ static int open_space(struct vmm_space *space,
   error = vmmi_pagetable_init(&space->pt, space->size, space->page_shift);
   if (error != 0)
     return vmmi_error(error, "space: page table", ENOMEM);
+  if (space->flags & VMM_CHECKED)
+    return 0;
   error = vmmi_window_open(&space->window, space, options->base,
                            options->base_align, options->guard_below,
                            options->guard_above);
@@ -307,7 +309,8 @@ void vmmi_space_end(struct vmm_space *space)
 {
   atomic_store(&space->magic, 0);
   unlink_regions(space->regions);
-  vmmi_window_close(&space->window);
+  if (space->windows != NULL)
+    vmmi_window_close(&space->window);
   release_frames(space);
   free_regions(space->regions);
   vmmi_pagetable_end(&space->pt);

@@ -68,6 +68,12 @@ struct vmm_space {
 
 #define VMMI_SPACE_MAGIC 0x766d6d73u
 
+/* => whether host code reaches the space through a window */
+static inline bool vmmi_space_has_window(const struct vmm_space *space)
+{
+  return !(space->flags & VMM_CHECKED);
+}
+
 /* => -EINVAL for NULL or a handle used after destroy, -ESTALE in a child of
  *    fork, else 0 */
 int vmmi_space_check(const struct vmm_space *space);

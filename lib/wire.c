@@ -45,6 +45,8 @@ int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
 /* => space locked */
 static int check_wire(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
 {
+  if (!vmmi_space_has_window(space))
+    return vmmi_error(-ENOTSUP, "wire: the space has no window", 0);
   if (!vmmi_map_covers(space, va, end))
     return vmmi_error(-ENOMEM, "a part of the range is not mapped", 0);
   while (va < end) {

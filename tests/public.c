@@ -7,6 +7,7 @@
   X(access) \
   X(accessor) \
   X(budget) \
+  X(checked) \
   X(debug) \
   X(extable) \
   X(fork) \

@@ -36,7 +36,8 @@ struct vmm_map_options {
  * -EEXIST  something is mapped there, and no VMM_REPLACE
  * -ENOMEM  no free place, no memory; with VMM_WIRED: no frames, no mappings
  * -EACCES  shared writing to an object that is read-only
- * -ENOTSUP VMM_WRITE without VMM_READ: a window can't show it
+ * -ENOTSUP VMM_WRITE without VMM_READ: a window can't show it; VMM_WIRED in a space
+ *          that has no window (VMM_CHECKED)
  * -ENOSPC  the object's trackers find no free slot in this space
  */
 VMM_API int vmm_map(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
@@ -90,6 +91,7 @@ VMM_API int vmm_discard(struct vmm_space *space, vmm_addr_t va,
  *
  * -ENOMEM  not mapped, no frames or host mappings; what was wired is unwired
  * -EACCES  the range has no rights
+ * -ENOTSUP the space has no window
  * -EBUSY   a tracker watches the range (wired memory can't be tracked)
  */
 VMM_API int vmm_wire(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);

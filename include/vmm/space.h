@@ -19,11 +19,19 @@ struct vmm_space_options {
   uint64_t guard_above; /* bytes beyond the size that always fault; 0: a page */
   uint64_t max_frames;  /* pages of its own that may be resident; 0: no limit */
   uint32_t page_size;   /* guest page, 2^n from the host's to 2 MiB; 0: host's */
-  uint32_t flags;       /* VMM_EXACT: every range is exact */
+  uint32_t flags;       /* VMM_EXACT: every range is exact; VMM_CHECKED */
   uint64_t reserved[8];
 };
 
 /*
+ * VMM_CHECKED makes a space without a window: guest memory is reached by the calls
+ * of <vmm/access.h> alone, with the same results, bits, counters and faults, and no
+ * signal is ever needed; vmm_space_base() is NULL, no address space is reserved,
+ * every range is exact.  For debuggers, sanitizers, hosts without usable signals.
+ * There memory may be write-only: stores work and loads fault.
+ *
+ * Otherwise:
+ *
  * Makes a space with one window over it.  Mapping nothing, it costs address
  * space and a few pages.  The first space installs the signal handlers, unless
  * vmm_init() said otherwise.  options may be NULL.

@@ -57,6 +57,7 @@ enum {
   VMM_WIRED = 1 << 11,  /* installed at once, never evicted */
   VMM_HUGE = 1 << 12,   /* ask the host for huge pages */
   VMM_EXACT = 1 << 13,  /* young and dirty page by page, not by chunk */
+  VMM_CHECKED = 1 << 14, /* a space without a window: see <vmm/space.h> */
 };
 
 struct vmm_space;
