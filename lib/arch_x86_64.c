@@ -54,7 +54,7 @@ void vmmi_arch_mask(const void *context, sigset_t *mask)
   /* The kernel's set is shorter than libc's: what follows it is no mask. */
   enum { KERNEL_NBYTES = 8 };
 
-  sigemptyset(mask);
+  *mask = (sigset_t){ 0 };
   memcpy(mask, &((const ucontext_t *)context)->uc_sigmask, KERNEL_NBYTES);
 }
 

@@ -228,17 +228,15 @@ static bool handle(int signal, siginfo_t *info, void *context)
                          .context = context,
                          .pc = vmmi_arch_pc(context) };
   unsigned inside = self->inside;
-  sigset_t mask = self->mask;
   bool done;
 
   if (vmmi_os_signal_is_sent(info))
     return false;
-  if (inside == 0)
+  if (inside == 0) /* as the outermost enter does */
     vmmi_arch_mask(context, &self->mask);
   self->inside = inside + 1;
   done = deal_with(&event, inside != 0);
   self->inside = inside;
-  self->mask = mask;
   return done;
 }
 
