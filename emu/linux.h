@@ -54,6 +54,7 @@ struct linux_process {
   vmm_addr_t brk_start, brk;
   vmm_addr_t mmap_base;
   vmm_addr_t stack_start, stack_end;
+  uint64_t regions; /* not more than this many */
 
   struct linux_sigaction actions[LINUX_NSIG + 1];
   struct linux_sigaltstack altstack;

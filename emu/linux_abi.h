@@ -11,6 +11,7 @@
 
 enum {
   LINUX_PATH_MAX = 4096,
+  LINUX_MAP_COUNT = 65530, /* regions that a process may have */
   LINUX_IOV_MAX = 1024,
   LINUX_NSIG = 64,
   LINUX_NRLIMITS = 16,

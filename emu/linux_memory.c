@@ -66,6 +66,30 @@ static int64_t check_mapped(struct linux_process *p, vmm_addr_t va,
   return 0;
 }
 
+static uint64_t count_regions(const struct linux_process *p)
+{
+  struct vmm_region_info region = { .struct_size = sizeof region };
+  vmm_addr_t va = 0;
+  uint64_t n = 0;
+
+  for (; vmm_region_find(p->space, va, &region) == 0; n++)
+    va = region.start + region.nbytes;
+  return n;
+}
+
+/* A call that may add two regions asks here first: a guest's regions take the
+ * host's memory.  They are counted when so many calls were made that there
+ * could be too many.  => 0 or -ENOMEM */
+static int more_regions(struct linux_process *p)
+{
+  if (p->regions + 2 > LINUX_MAP_COUNT)
+    p->regions = count_regions(p);
+  if (p->regions + 2 > LINUX_MAP_COUNT)
+    return -ENOMEM;
+  p->regions += 2;
+  return 0;
+}
+
 int64_t vmmi_sys_brk(struct linux_process *p, const uint64_t *a)
 {
   vmm_addr_t old = page_up(p, p->brk);
@@ -76,6 +100,8 @@ int64_t vmmi_sys_brk(struct linux_process *p, const uint64_t *a)
     return (int64_t)p->brk;
   new = page_up(p, a[0]);
   if (new > old)
+    error = more_regions(p);
+  if (new > old && error == 0)
     error = vmm_map_anon(p->space, old, new - old, VMM_READ | VMM_WRITE);
   else if (new < old)
     error = vmm_unmap(p->space, new, old - new);
@@ -163,6 +189,8 @@ int64_t vmmi_sys_mmap(struct linux_process *p, const uint64_t *a)
     return -EINVAL;
   if (!in_space(p, 0, a[1]) || !in_space(p, 0, nbytes))
     return -ENOMEM;
+  if (more_regions(p) != 0)
+    return -ENOMEM;
   if (a[3] & LINUX_MAP_ANONYMOUS)
     return place(p, a[0], nbytes, a[3], &options);
   if (a[5] % p->page != 0)
@@ -174,9 +202,15 @@ int64_t vmmi_sys_mmap(struct linux_process *p, const uint64_t *a)
 
 int64_t vmmi_sys_munmap(struct linux_process *p, const uint64_t *a)
 {
-  if (a[0] % p->page != 0 || a[1] == 0 || !in_space(p, a[0], a[1]))
+  struct vmm_region_info region = { .struct_size = sizeof region };
+  uint64_t nbytes = page_up(p, a[1]);
+
+  if (a[0] % p->page != 0 || a[1] == 0 || !in_space(p, a[0], nbytes))
     return -EINVAL;
-  return vmm_unmap(p->space, a[0], page_up(p, a[1]));
+  if (vmm_region_find(p->space, a[0], &region) == 0 && region.start < a[0] &&
+      a[0] + nbytes < region.start + region.nbytes && more_regions(p) != 0)
+    return -ENOMEM;
+  return vmm_unmap(p->space, a[0], nbytes);
 }
 
 int64_t vmmi_sys_mprotect(struct linux_process *p, const uint64_t *a)
@@ -187,7 +221,7 @@ int64_t vmmi_sys_mprotect(struct linux_process *p, const uint64_t *a)
     return -EINVAL;
   if (a[1] == 0)
     return 0;
-  if (!in_space(p, a[0], a[1]))
+  if (!in_space(p, a[0], a[1]) || more_regions(p) != 0)
     return -ENOMEM;
   return vmm_protect(p->space, a[0], page_up(p, a[1]), rights);
 }
@@ -295,6 +329,8 @@ int64_t vmmi_sys_mremap(struct linux_process *p, const uint64_t *a)
   if (check_mapped(p, a[0], r.old) != 0 ||
       vmm_region_find(p->space, a[0] + r.old - 1, &r.last) != 0)
     return -EFAULT;
+  if (more_regions(p) != 0)
+    return -ENOMEM;
   if (a[3] & LINUX_MREMAP_FIXED) {
     if (a[4] % p->page != 0 || !in_space(p, a[4], r.bytes) ||
         overlap(a[0], r.old, a[4], r.bytes))

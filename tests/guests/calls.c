@@ -193,6 +193,23 @@ static void memory(void)
   CHECK(call(SYS_madvise, moved + PAGE, PAGE, 4) == -ENOMEM);
 }
 
+/* Regions cost the host's memory: there is a limit, and a way back. */
+static void many_regions(void)
+{
+  enum { PAIRS = 40000 };
+  u8 *pages = map(2 * PAIRS);
+  s64 n = 0;
+  u64 i = 0;
+
+  for (; i < PAIRS && n == 0; i++)
+    n = call(SYS_mprotect, pages + 2 * i * PAGE, PAGE, PROT_READ);
+  CHECK(n == -ENOMEM && i > 32000 && i < 33000);
+  CHECK(call(SYS_mmap, 0, PAGE, 3, 0x22, -1, 0) == -ENOMEM);
+  CHECK(call(SYS_munmap, pages + PAGE, PAGE) == 0);
+  CHECK(call(SYS_munmap, pages, 2 * PAIRS * PAGE) == 0);
+  CHECK(call(SYS_mmap, 0, PAGE, 3, 0x22, -1, 0) > 0);
+}
+
 static void program_break(void)
 {
   u64 old = (u64)call(SYS_brk, 0);
@@ -292,6 +309,7 @@ static int guest_main(int argc, char **argv)
   paths();
   directories();
   memory();
+  many_regions();
   program_break();
   files_in_memory();
   large_transfers();
