@@ -5,6 +5,7 @@
 
 #define SUITES(X) \
   X(access) \
+  X(access_race) \
   X(accessor) \
   X(budget) \
   X(checked) \
