@@ -30,7 +30,10 @@ static uint64_t chunks(const struct vmm_object *object)
 static int check_object_options(const struct vmm_object_options *options)
 {
   static const struct vmm_object_options none;
+  const volatile char *canary = vmmi_os_fork_canary();
 
+  if (canary != NULL && *canary == 0)
+    return vmmi_error(-ESTALE, "objects are not inherited by fork()", 0);
   if (options == NULL)
     return 0;
   if (options->reserved32 != 0 ||
