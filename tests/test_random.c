@@ -20,7 +20,7 @@ static struct {
   struct vmm_object *object[MODEL_OBJECTS];
   struct vmm_tracker *object_tracker[MODEL_OBJECTS];
   uint64_t random, seed, step, stamp;
-  bool trace, coarse;
+  bool trace, coarse, checked;
   char doing[128];
 } run;
 
@@ -96,7 +96,7 @@ static void load(unsigned s, unsigned p)
   struct model_page *page = model_page(s, p);
   unsigned word = below(MODEL_WORDS);
   vmm_addr_t va = word_address(s, p, word);
-  bool direct = below(4) != 0, done = false;
+  bool direct = !run.checked && below(4) != 0, done = false;
   uint64_t value = 0;
 
   DOING("%s page %u of space %u", direct ? "load" : "vmm_load", p, s);
@@ -119,7 +119,7 @@ static void store(unsigned s, unsigned p)
   struct model_page *page = model_page(s, p);
   unsigned word = below(MODEL_WORDS);
   vmm_addr_t va = word_address(s, p, word);
-  bool direct = below(4) != 0, done = false;
+  bool direct = !run.checked && below(4) != 0, done = false;
   uint64_t value = ++run.stamp;
 
   DOING("%s page %u of space %u", direct ? "store" : "vmm_store", p, s);
@@ -289,7 +289,7 @@ static void protect(unsigned s)
 
   choose_range(&first, &count);
   DOING("protect %u pages at %u of space %u: %u", count, first, s, rights);
-  want = (rights & 3) == VMM_WRITE ? -ENOTSUP
+  want = (rights & 3) == VMM_WRITE && !run.checked ? -ENOTSUP
          : all_mapped(s, first, count) ? 0 : -ENOMEM;
   error = vmm_protect(run.space[s], address(s, first), count * run.page[s],
                       rights);
@@ -525,7 +525,7 @@ static void set_up_space(unsigned s)
   struct vmm_tracker_options tracking = { .kind = 0 };
   unsigned kind;
 
-  options.flags = run.coarse ? 0 : VMM_EXACT;
+  options.flags = run.coarse ? 0 : run.checked ? VMM_CHECKED : VMM_EXACT;
   options.page_size = s == 2 ? 1 << 14 : 0;
   ck_assert_ok(vmm_space_create(&run.space[s], &options));
   run.page[s] = vmm_space_page_size(run.space[s]);
@@ -573,13 +573,14 @@ static void tear_down(void)
   }
 }
 
-/* _i: in coarse ranges */
+/* _i: 0 in exact ranges, 1 in coarse ones, 2 in spaces without a window */
 START_TEST(random_operations_equal_the_model)
 {
   uint64_t steps = probe_setting("VMM_OPS", 200000);
   unsigned i;
 
   run.coarse = _i == 1;
+  run.checked = _i == 2;
   run.trace = probe_setting("VMM_TRACE", 0) != 0;
   run.random = run.seed = probe_seed("random");
   for (i = 0; i < MODEL_SPACES; i++)
@@ -600,7 +601,7 @@ Suite *vmm_suite_random(void)
   Suite *suite = suite_create("random");
   TCase *tcase = tcase_create("random");
 
-  tcase_add_loop_test(tcase, random_operations_equal_the_model, 0, 2);
+  tcase_add_loop_test(tcase, random_operations_equal_the_model, 0, 3);
   suite_add_tcase(suite, tcase);
   return suite;
 }

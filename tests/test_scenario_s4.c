@@ -181,6 +181,24 @@ START_TEST(data_is_kept_while_there_are_no_rights)
 }
 END_TEST
 
+/* S4.10: where there is no window, write-only memory can be had. */
+START_TEST(write_only_memory_of_a_checked_space_takes_stores)
+{
+  struct vmm_space *space = vmm_test_space(1 << 26, VMM_CHECKED);
+  uint32_t value = 7;
+
+  page = vmm_space_page_size(space);
+  ck_assert_ok(vmm_map_anon(space, AT, page, VMM_WRITE));
+  ck_assert_ok(vmm_store(space, AT, &value, 4));
+  ck_assert_error(vmm_load(space, AT, &value, 4), EFAULT);
+  ck_assert_ok(vmm_protect(space, AT, page, VMM_READ));
+  value = 0;
+  ck_assert_ok(vmm_load(space, AT, &value, 4));
+  ck_assert_uint_eq(value, 7);
+  vmm_test_end(space);
+}
+END_TEST
+
 /* Ranges that no call takes: S4.12. */
 static const struct {
   vmm_addr_t va;
@@ -479,6 +497,7 @@ Suite *vmm_suite_scenario_s4(void)
                  dirty_page_protected_and_back_traps_once_and_stays_dirty);
   tcase_add_test(tcase, old_page_traps_once_and_is_young);
   tcase_add_test(tcase, data_is_kept_while_there_are_no_rights);
+  tcase_add_test(tcase, write_only_memory_of_a_checked_space_takes_stores);
   tcase_add_loop_test(tcase, bad_range_is_einval_and_changes_nothing, 0,
                       sizeof(bad_ranges) / sizeof(bad_ranges[0]));
   tcase_add_test(tcase, overlapping_ranges_are_refused);
