@@ -1,14 +1,15 @@
 /*
  * The runner of Check suites, for people and for `make check`.
  *
- * For people it is Check's own: CK_RUN_SUITE and CK_RUN_CASE choose, CK_FORK=no
- * runs under a debugger.  With VMM_TAP in the environment standard output is
- * TAP alone, a line a test, and what the tests themselves print goes to standard
- * error.
+ * Its arguments are the suites to run, all of them if there are none; Check's own
+ * CK_RUN_CASE chooses further, CK_FORK=no is for debuggers.  With VMM_TAP in the
+ * environment standard output is TAP alone, a line a test, and what the tests
+ * themselves print goes to standard error.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "suites.h"
@@ -31,15 +32,38 @@ static int log_tap(SRunner *runner)
   return 1;
 }
 
-int main(void)
+static const struct vmm_test_suite *find(const char *name)
+{
+  const struct vmm_test_suite *suite = vmm_test_suites;
+
+  while (suite->name != NULL && strcmp(suite->name, name) != 0)
+    suite++;
+  if (suite->name == NULL) {
+    fprintf(stderr, "check: no suite %s\n", name);
+    exit(EXIT_FAILURE);
+  }
+  return suite;
+}
+
+static void add_suites(SRunner *runner, char **names)
+{
+  const struct vmm_test_suite *suite;
+
+  if (*names == NULL)
+    for (suite = vmm_test_suites; suite->name != NULL; suite++)
+      srunner_add_suite(runner, suite->make());
+  for (; *names != NULL; names++)
+    srunner_add_suite(runner, find(*names)->make());
+}
+
+int main(int argc, char **argv)
 {
   SRunner *runner = srunner_create(NULL);
-  int failed, tap, i;
+  int failed, tap;
 
   /* Against a hang, not a measure of speed. */
   setenv("CK_DEFAULT_TIMEOUT", "300", 0);
-  for (i = 0; vmm_test_suites[i] != NULL; i++)
-    srunner_add_suite(runner, vmm_test_suites[i]());
+  add_suites(runner, argv + (argc > 0));
   tap = log_tap(runner);
   srunner_run_all(runner, tap ? CK_SILENT : CK_ENV);
   failed = srunner_ntests_failed(runner);

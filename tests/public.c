@@ -37,8 +37,8 @@
   X(version)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);
-#define LIST(name) vmm_suite_##name,
+#define LIST(name) { #name, vmm_suite_##name },
 
 SUITES(DECLARE)
 
-Suite *(*const vmm_test_suites[])(void) = { SUITES(LIST) NULL };
+const struct vmm_test_suite vmm_test_suites[] = { SUITES(LIST) { 0 } };

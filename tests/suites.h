@@ -7,7 +7,12 @@
 
 #include <check.h>
 
-/* NULL ends the list. */
-extern Suite *(*const vmm_test_suites[])(void);
+struct vmm_test_suite {
+  const char *name;
+  Suite *(*make)(void);
+};
+
+/* One without a name ends the list. */
+extern const struct vmm_test_suite vmm_test_suites[];
 
 #endif

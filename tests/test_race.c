@@ -547,8 +547,12 @@ Suite *vmm_suite_race(void)
   tcase_add_test(tcase, two_writes_to_a_copy_on_write_page_keep_one_copy);
   tcase_add_loop_test(tcase, no_old_frame_is_seen_once_the_new_one_is_written,
                       0, 4);
-  tcase_add_test(tcase, signal_handler_that_touches_a_window_never_deadlocks);
   tcase_add_loop_test(tcase, changes_and_accesses_at_once_keep_the_rules, 0, 2);
+  suite_add_tcase(suite, tcase);
+
+  tcase = tcase_create("interrupted");
+  tcase_set_tags(tcase, "async");
+  tcase_add_test(tcase, signal_handler_that_touches_a_window_never_deadlocks);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -411,6 +411,7 @@ Suite *vmm_suite_thread(void)
   tcase_add_test(tcase, attached_thread_may_have_its_stack_in_a_window);
   suite_add_tcase(suite, tcase);
   tcase = tcase_create("interrupted");
+  tcase_set_tags(tcase, "async");
   tcase_add_test(tcase,
                  handler_of_the_program_touches_a_window_inside_our_calls);
   tcase_add_test(tcase,
