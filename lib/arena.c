@@ -333,7 +333,7 @@ int vmmi_extent_take(uint64_t *frame, uint64_t nbytes)
 
   if (nbytes > arena.limit << arena.shift)
     return -ENOMEM;
-  extent = malloc(sizeof(*extent));
+  extent = vmmi_os_malloc(sizeof(*extent));
   if (extent == NULL)
     return -ENOMEM;
   pthread_mutex_lock(&arena.lock);

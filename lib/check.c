@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "tracker.h"
+#include "os.h"
 
 int vmmi_check_fail(vmm_addr_t va, const char *format, ...)
 {
@@ -35,7 +36,7 @@ int vmmi_check_grow(void *array, size_t count, size_t *room, size_t nbytes)
 
   if (count < *room)
     return 0;
-  grown = realloc(*place, more * nbytes);
+  grown = vmmi_os_realloc(*place, more * nbytes);
   if (grown == NULL)
     return vmmi_error(-ENOMEM, "check: malloc", ENOMEM);
   *place = grown;

@@ -13,6 +13,7 @@
 #include "map.h"
 #include "page.h"
 #include "tracker.h"
+#include "os.h"
 
 /* ---- regions ---- */
 
@@ -25,7 +26,7 @@ static int clone_region(struct vmm_space *child,
 
   if (region->flags & VMMI_REGION_NOT_INHERITED)
     return 0;
-  clone = malloc(sizeof(*clone));
+  clone = vmmi_os_malloc(sizeof(*clone));
   if (clone == NULL)
     return vmmi_error(-ENOMEM, "fork: malloc of a region", ENOMEM);
   vmmi_region_copy(clone, region);

@@ -43,7 +43,7 @@ int vmmi_map_prepare_cuts(struct vmm_space *space, struct vmmi_cuts *cuts,
   unsigned need = needs_cut(space, va) + needs_cut(space, end);
 
   for (; need > 0; need--) {
-    struct vmmi_region *spare = calloc(1, sizeof(*spare));
+    struct vmmi_region *spare = vmmi_os_malloc(sizeof(*spare));
 
     if (spare == NULL) {
       vmmi_map_free_cuts(cuts);
@@ -349,7 +349,7 @@ static struct vmmi_region *make_region(struct vmm_space *space, vmm_addr_t va,
                                        uint64_t nbytes,
                                        const struct vmm_map_options *options)
 {
-  struct vmmi_region *region = calloc(1, sizeof(*region));
+  struct vmmi_region *region = vmmi_os_malloc(sizeof(*region));
 
   if (region == NULL)
     return NULL;

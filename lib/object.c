@@ -46,7 +46,7 @@ static int check_object_options(const struct vmm_object_options *options)
 
 static struct vmm_object *make(uint64_t nbytes, uint32_t flags)
 {
-  struct vmm_object *object = calloc(1, sizeof(*object));
+  struct vmm_object *object = vmmi_os_malloc(sizeof(*object));
 
   if (object == NULL)
     return NULL;

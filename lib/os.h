@@ -7,6 +7,7 @@
 #define VMMI_OS_H
 
 #include "base.h"
+#include "inject.h"
 
 /* Protections, as VMM_READ | VMM_WRITE | VMM_EXEC of <vmm/types.h>. */
 
@@ -54,6 +55,11 @@ struct vmmi_os_mapping {
 int vmmi_os_maps_walk(int (*visit)(const struct vmmi_os_mapping *mapping,
                                    void *arg),
                       void *arg);
+
+/* malloc's memory, zeroed, and realloc's; to be given back with free().  NULL.
+ * => not signal-safe */
+void *vmmi_os_malloc(size_t nbytes);
+void *vmmi_os_realloc(void *block, size_t nbytes);
 
 /* => how many mappings a process may have */
 uint64_t vmmi_os_mapping_limit(void);

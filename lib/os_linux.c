@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -32,8 +33,13 @@ static int map(void **at, void *want, size_t nbytes, int prot, int flags, int fd
                off_t offset)
 {
   int saved = errno;
-  void *got = mmap(want, nbytes, prot, flags, fd, offset);
-  int error = got == MAP_FAILED ? -errno : 0;
+  void *got;
+  int error;
+
+  if (vmmi_inject(VMM_TEST_MMAP))
+    return -ENOMEM;
+  got = mmap(want, nbytes, prot, flags, fd, offset);
+  error = got == MAP_FAILED ? -errno : 0;
 
   errno = saved;
   if (error == 0)
@@ -52,8 +58,11 @@ static int result(int status, int saved)
 static int hide(void *at, size_t nbytes)
 {
   int saved = errno;
-  int error = result(madvise(at, nbytes, MADV_DONTFORK), saved);
+  int error;
 
+  if (vmmi_inject(VMM_TEST_MADVISE))
+    return -ENOMEM;
+  error = result(madvise(at, nbytes, MADV_DONTFORK), saved);
   if (error != 0)
     return error;
   result(madvise(at, nbytes, MADV_DONTDUMP), saved);
@@ -75,6 +84,15 @@ unsigned vmmi_os_page_shift(void)
 
 static const int reserve_flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 
+static int hide_or_release(void *at, size_t nbytes)
+{
+  int error = hide(at, nbytes);
+
+  if (error != 0)
+    vmmi_os_release(at, nbytes);
+  return error;
+}
+
 int vmmi_os_reserve(void **at, void *want, size_t nbytes, size_t align)
 {
   size_t page = (size_t)1 << vmmi_os_page_shift();
@@ -90,7 +108,7 @@ int vmmi_os_reserve(void **at, void *want, size_t nbytes, size_t align)
       vmmi_os_release(*at, nbytes);
       error = -EEXIST;
     }
-    return error != 0 ? error : hide(*at, nbytes);
+    return error != 0 ? error : hide_or_release(*at, nbytes);
   }
   if (nbytes + slack < nbytes)
     return -ENOMEM;
@@ -104,7 +122,7 @@ int vmmi_os_reserve(void **at, void *want, size_t nbytes, size_t align)
   if (start + slack > aligned)
     vmmi_os_release(aligned + nbytes, (size_t)(start + slack - aligned));
   *at = aligned;
-  return hide(aligned, nbytes);
+  return hide_or_release(aligned, nbytes);
 }
 
 int vmmi_os_rereserve(void *at, size_t nbytes)
@@ -119,6 +137,8 @@ int vmmi_os_release(void *at, size_t nbytes)
 {
   int saved = errno;
 
+  if (vmmi_inject(VMM_TEST_MUNMAP))
+    return -ENOMEM;
   return result(munmap(at, nbytes), saved);
 }
 
@@ -148,6 +168,8 @@ int vmmi_os_protect(void *at, size_t nbytes, unsigned prot)
 {
   int saved = errno;
 
+  if (vmmi_inject(VMM_TEST_MPROTECT))
+    return -ENOMEM;
   return result(mprotect(at, nbytes, host_prot(prot)), saved);
 }
 
@@ -169,14 +191,17 @@ int vmmi_os_memory_open(const char *name, uint64_t nbytes)
 {
   int saved = errno;
   unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-  int fd = memfd_create(name, flags | MFD_EXEC);
   int error;
+  int fd;
 
+  if (vmmi_inject(VMM_TEST_MEMFD))
+    return -EMFILE;
+  fd = memfd_create(name, flags | MFD_EXEC);
   if (fd < 0 && errno == EINVAL) /* a kernel before 6.3 */
     fd = memfd_create(name, flags);
   if (fd < 0)
     return result(fd, saved);
-  error = result(ftruncate(fd, (off_t)nbytes), saved);
+  error = vmmi_os_memory_grow(fd, nbytes);
   if (error == 0)
     error = result(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), saved);
   if (error != 0) {
@@ -191,6 +216,8 @@ int vmmi_os_memory_grow(int fd, uint64_t nbytes)
 {
   int saved = errno;
 
+  if (vmmi_inject(VMM_TEST_FTRUNCATE))
+    return -ENOSPC;
   return result(ftruncate(fd, (off_t)nbytes), saved);
 }
 
@@ -198,9 +225,21 @@ int vmmi_os_memory_punch(int fd, uint64_t offset, uint64_t nbytes)
 {
   int saved = errno;
 
+  if (vmmi_inject(VMM_TEST_PUNCH))
+    return -ENOSPC;
   return result(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                           (off_t)offset, (off_t)nbytes),
                 saved);
+}
+
+void *vmmi_os_malloc(size_t nbytes)
+{
+  return vmmi_inject(VMM_TEST_MALLOC) ? NULL : calloc(1, nbytes);
+}
+
+void *vmmi_os_realloc(void *block, size_t nbytes)
+{
+  return vmmi_inject(VMM_TEST_MALLOC) ? NULL : realloc(block, nbytes);
 }
 
 uint64_t vmmi_os_mapping_limit(void)

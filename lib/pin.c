@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "tracker.h"
+#include "os.h"
 
 struct vmm_pin {
   struct vmm_space *space;
@@ -309,7 +310,7 @@ int vmm_pin(struct vmm_space *space, vmm_addr_t va, size_t nbytes,
     return refuse_outside(space, va);
   pages = (size_t)(((va + nbytes - 1) >> space->page_shift) -
                    (va >> space->page_shift) + 1);
-  made = malloc(sizeof(*made) + pages * sizeof(made->held[0]));
+  made = vmmi_os_malloc(sizeof(*made) + pages * sizeof(made->held[0]));
   if (made == NULL)
     return vmmi_error(-ENOMEM, "pin: malloc", ENOMEM);
   made->space = space;

@@ -2,6 +2,7 @@
  * The list of ranges behind a tracker's bits.
  */
 #include "residue.h"
+#include "os.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ int vmmi_residue_reserve(struct vmmi_residue *residue, size_t n)
 
   if (residue->room - residue->count >= n)
     return 0;
-  ranges = realloc(residue->ranges, room * sizeof(ranges[0]));
+  ranges = vmmi_os_realloc(residue->ranges, room * sizeof(ranges[0]));
   if (ranges == NULL)
     return -ENOMEM;
   residue->ranges = ranges;

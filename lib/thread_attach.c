@@ -53,7 +53,8 @@ static int give_stack(void)
   if (vmmi_os_alloc(&at, guard + nbytes) != 0)
     return -ENOMEM;
   stack.ss_sp = (char *)at + guard;
-  if (vmmi_os_protect(at, guard, 0) != 0 || sigaltstack(&stack, NULL) != 0) {
+  if (vmmi_os_protect(at, guard, 0) != 0 ||
+      vmmi_inject(VMM_TEST_SIGALTSTACK) || sigaltstack(&stack, NULL) != 0) {
     vmmi_os_release(at, guard + nbytes);
     return -ENOMEM;
   }

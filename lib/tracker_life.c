@@ -81,7 +81,7 @@ static struct vmm_tracker *
 make_tracker(uint64_t start, uint64_t nbytes,
              const struct vmm_tracker_options *options)
 {
-  struct vmm_tracker *tracker = calloc(1, sizeof(*tracker));
+  struct vmm_tracker *tracker = vmmi_os_malloc(sizeof(*tracker));
 
   if (tracker == NULL)
     return NULL;

@@ -164,6 +164,18 @@ unsigned vmmi_window_granted(struct vmmi_window *window, vmm_addr_t va)
 
 /* ---- flushing ---- */
 
+void vmmi_record_hide(struct vmmi_window *window, vmm_addr_t va,
+                      uint64_t nbytes)
+{
+  const struct vmmi_backend *backend = window->backend;
+  char *at = window->base + va;
+
+  /* mappings may stay where the host has no memory to take them away, if only
+   * nobody can use them */
+  if (backend->unmap(at, nbytes) != 0 && backend->protect(at, nbytes, 0) != 0)
+    vmmi_base_panic("window: the host refuses to take a page away");
+}
+
 /* Empties the stretches of a chunk that are not wired. */
 static void flush_chunk(struct vmmi_window *window,
                         struct vmmi_window_chunk *chunk, vmm_addr_t va)
@@ -179,9 +191,8 @@ static void flush_chunk(struct vmmi_window *window,
     while (i < n && !(chunk->page[i] & VMMI_RECORD_WIRED))
       vmmi_record_set(window, chunk, i++, 0);
     if (i > from)
-      window->backend->unmap(
-          window->base + va + ((vmm_addr_t)from << space->page_shift),
-          (size_t)(i - from) << space->page_shift);
+      vmmi_record_hide(window, va + ((vmm_addr_t)from << space->page_shift),
+                       (uint64_t)(i - from) << space->page_shift);
     while (i < n && (chunk->page[i] & VMMI_RECORD_WIRED))
       i++;
   }
@@ -195,12 +206,8 @@ void vmmi_record_flush(struct vmmi_window *window)
   struct vmmi_window_chunk *chunk;
   bool whole = window->wired == 0;
 
-  if (whole) {
-    int error = window->backend->unmap(window->base, window->space->size);
-
-    vmmi_assert(error == 0, "window_flush: the host refuses");
-    (void)error;
-  }
+  if (whole)
+    vmmi_record_hide(window, 0, window->space->size);
   for (uint64_t i = 0;
        (chunk = vmmi_radix_next(&window->chunks, &i, count)) != NULL; i++) {
     if (chunk->mapped == 0)

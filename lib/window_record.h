@@ -25,6 +25,11 @@ void vmmi_record_set(struct vmmi_window *window,
                      struct vmmi_window_chunk *chunk, unsigned i,
                      uint8_t record);
 
+/* Makes the host show nothing there, by one way or another; the record is the
+ * caller's.  => window locked */
+void vmmi_record_hide(struct vmmi_window *window, vmm_addr_t va,
+                      uint64_t nbytes);
+
 /* As vmmi_window_flush().  => window locked */
 void vmmi_record_flush(struct vmmi_window *window);
 

@@ -15,35 +15,36 @@ struct stretch {
   unsigned rights;
 };
 
-/* A host call that takes away can't be let fail: flushing needs no mapping. */
-static void must(struct vmmi_window *window, int error,
-                 int (*again)(void *at, size_t nbytes), void *at, size_t nbytes)
+/* The host refused to take rights away from a stretch.  Flushing takes all but
+ * wired pages; those among the stretch are then made to show nothing. */
+static void take_otherwise(struct vmmi_window *window, vmm_addr_t va,
+                           uint64_t nbytes)
 {
-  if (vmmi_likely(error == 0))
-    return;
-  vmmi_record_flush(window);
-  error = again(at, nbytes);
-  vmmi_assert(error == 0, "window: the host refuses to take a page away");
-  (void)error;
-}
+  vmm_addr_t end = va + nbytes;
 
-static int deny(void *at, size_t nbytes)
-{
-  return vmmi_os_protect(at, nbytes, 0);
+  vmmi_record_flush(window);
+  if (window->wired == 0)
+    return;
+  vmmi_record_hide(window, va, nbytes);
+  for (; va < end; va += window->space->page_nbytes) {
+    struct vmmi_window_chunk *chunk = vmmi_record_chunk(window, va, false);
+
+    if (chunk != NULL)
+      vmmi_record_set(window, chunk, vmmi_leaf_index(&window->space->pt, va), 0);
+  }
 }
 
 static void take_stretch(struct vmmi_window *window, struct stretch *stretch)
 {
   char *at = window->base + stretch->va;
-  int error;
+  uint64_t nbytes = stretch->nbytes;
 
-  if (stretch->nbytes == 0)
+  stretch->nbytes = 0;
+  if (nbytes == 0)
     return;
   vmmi_record_host_call(window);
-  error = window->backend->protect(at, stretch->nbytes, stretch->rights);
-  if (error != 0)
-    must(window, error, deny, at, stretch->nbytes);
-  stretch->nbytes = 0;
+  if (window->backend->protect(at, nbytes, stretch->rights) != 0)
+    take_otherwise(window, stretch->va, nbytes);
 }
 
 static bool joins(const struct stretch *stretch, vmm_addr_t va, unsigned rights)
@@ -129,11 +130,8 @@ static void take_all(struct vmmi_window *window, enum taking how, vmm_addr_t va,
   }
   take_stretch(window, &stretch);
   if (how == CLEAR && first < last) {
-    char *at = window->base + first;
-
     vmmi_record_host_call(window);
-    must(window, window->backend->unmap(at, last - first),
-         window->backend->unmap, at, last - first);
+    vmmi_record_hide(window, first, last - first);
   }
 }
 

@@ -13,6 +13,7 @@
   X(extable) \
   X(fork) \
   X(handler) \
+  X(inject) \
   X(limits) \
   X(map) \
   X(object) \

@@ -14,6 +14,7 @@
 #include <vmm/signals.h>
 #include <vmm/space.h>
 #include <vmm/stats.h>
+#include <vmm/test.h>
 #include <vmm/tracker.h>
 #include <vmm/types.h>
 
