@@ -5,7 +5,6 @@
  * second holder is pinned: the child gets its copy at once.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include <vmm/fork.h>
 
@@ -26,7 +25,7 @@ static int clone_region(struct vmm_space *child,
 
   if (region->flags & VMMI_REGION_NOT_INHERITED)
     return 0;
-  clone = vmmi_os_malloc(sizeof(*clone));
+  clone = vmmi_region_new();
   if (clone == NULL)
     return vmmi_error(-ENOMEM, "fork: malloc of a region", ENOMEM);
   vmmi_region_copy(clone, region);

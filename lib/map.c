@@ -5,7 +5,6 @@
 #include "map.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "os.h"
@@ -43,7 +42,7 @@ int vmmi_map_prepare_cuts(struct vmm_space *space, struct vmmi_cuts *cuts,
   unsigned need = needs_cut(space, va) + needs_cut(space, end);
 
   for (; need > 0; need--) {
-    struct vmmi_region *spare = vmmi_os_malloc(sizeof(*spare));
+    struct vmmi_region *spare = vmmi_region_new();
 
     if (spare == NULL) {
       vmmi_map_free_cuts(cuts);
@@ -57,7 +56,7 @@ int vmmi_map_prepare_cuts(struct vmm_space *space, struct vmmi_cuts *cuts,
 void vmmi_map_free_cuts(struct vmmi_cuts *cuts)
 {
   while (cuts->count > 0)
-    free(cuts->spare[--cuts->count]);
+    vmmi_region_free(cuts->spare[--cuts->count]);
 }
 
 void vmmi_map_cut(struct vmm_space *space, struct vmmi_cuts *cuts,
@@ -349,7 +348,7 @@ static struct vmmi_region *make_region(struct vmm_space *space, vmm_addr_t va,
                                        uint64_t nbytes,
                                        const struct vmm_map_options *options)
 {
-  struct vmmi_region *region = vmmi_os_malloc(sizeof(*region));
+  struct vmmi_region *region = vmmi_region_new();
 
   if (region == NULL)
     return NULL;

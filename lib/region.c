@@ -3,7 +3,8 @@
  */
 #include "region.h"
 
-#include <stdlib.h>
+#include "inject.h"
+#include "metadata.h"
 
 /* A fixed hash of the start (the finaliser of splitmix64). */
 static uint64_t hash(uint64_t x)
@@ -167,13 +168,21 @@ void vmmi_region_copy(struct vmmi_region *to, const struct vmmi_region *from)
     vmm_object_hold(to->object);
 }
 
+struct vmmi_region *vmmi_region_new(void)
+{
+  /* counted as malloc: that is what an embedder would make fail */
+  if (vmmi_inject(VMM_TEST_MALLOC))
+    return NULL;
+  return vmmi_metadata_alloc(sizeof(struct vmmi_region));
+}
+
 void vmmi_region_free(struct vmmi_region *region)
 {
   if (region == NULL)
     return;
   vmmi_assert(region->object_link == NULL, "region_free: still linked");
   vmm_object_release(region->object);
-  free(region);
+  vmmi_metadata_free(region, sizeof(*region));
 }
 
 void vmmi_region_link(struct vmmi_region *region)

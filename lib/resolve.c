@@ -312,6 +312,19 @@ int vmmi_resolve(struct vmmi_request *request)
 
 /* ---- when the table can't ---- */
 
+void vmmi_resolve_retract(struct vmmi_request *request)
+{
+  struct vmmi_counters *counters = &request->space->counters;
+  struct vmm_stats *own = &vmmi_thread_self.stats;
+
+  vmmi_count(&counters->repaired, (uint64_t)-1);
+  own->repaired--;
+  if (!request->unchanged)
+    return;
+  vmmi_count(&counters->spurious, (uint64_t)-1);
+  own->spurious--;
+}
+
 void vmmi_resolve_describe(const struct vmmi_request *request, int error,
                            struct vmm_fault *fault)
 {

@@ -57,6 +57,9 @@ int vmmi_resolve_call(struct vmmi_request *request);
 void vmmi_resolve_give_up(struct vmmi_request *request,
                           const struct vmm_fault *fault);
 
+/* What was resolved turns out not to be: it no longer counts as repaired. */
+void vmmi_resolve_retract(struct vmmi_request *request);
+
 /* Fills a fault record from a request that failed; the rest of it is zero. */
 void vmmi_resolve_describe(const struct vmmi_request *request, int error,
                            struct vmm_fault *fault);

@@ -119,15 +119,11 @@ static int repair(struct event *event)
   gone = event->signal == SIGBUS && is_object_gone(request);
   request->region = NULL;
   vmmi_space_unlock(request->space);
-  if (gone) {
-    request->reason = VMM_FAULT_OBJECT;
-    return -EIO;
-  }
-  if (request->unchanged && is_livelock(event)) {
-    request->reason = VMM_FAULT_LIVELOCK;
-    return -EFAULT;
-  }
-  return 0;
+  if (!gone && !(request->unchanged && is_livelock(event)))
+    return 0;
+  vmmi_resolve_retract(request);
+  request->reason = gone ? VMM_FAULT_OBJECT : VMM_FAULT_LIVELOCK;
+  return gone ? -EIO : -EFAULT;
 }
 
 /* ---- verdicts ---- */

@@ -25,24 +25,24 @@ static _Atomic(struct entry *) entries;
 static _Atomic size_t count;
 static _Atomic unsigned sequence;
 
+/* release: whoever sees a part of it sees the sequence odd, or later */
+static void set_entry(struct entry *entry, uintptr_t start, uintptr_t end,
+                      struct vmmi_window *window)
+{
+  atomic_store_explicit(&entry->start, start, memory_order_release);
+  atomic_store_explicit(&entry->end, end, memory_order_release);
+  atomic_store_explicit(&entry->window, window, memory_order_release);
+}
+
 static void copy_entry(struct entry *to, const struct entry *from)
 {
-  /* relaxed: the sequence orders them */
-  atomic_store_explicit(
-      &to->start, atomic_load_explicit(&from->start, memory_order_relaxed),
-      memory_order_relaxed);
-  atomic_store_explicit(
-      &to->end, atomic_load_explicit(&from->end, memory_order_relaxed),
-      memory_order_relaxed);
-  atomic_store_explicit(
-      &to->window, atomic_load_explicit(&from->window, memory_order_relaxed),
-      memory_order_relaxed);
+  set_entry(to, atomic_load(&from->start), atomic_load(&from->end),
+            atomic_load(&from->window));
 }
 
 static void begin_change(void)
 {
   atomic_fetch_add_explicit(&sequence, 1, memory_order_relaxed);
-  atomic_thread_fence(memory_order_release); /* odd before any change */
 }
 
 static void end_change(void)
@@ -58,7 +58,7 @@ static size_t position(struct entry *array, size_t n, uintptr_t host)
   while (low < n) {
     size_t middle = low + (n - low) / 2;
 
-    if (atomic_load_explicit(&array[middle].end, memory_order_relaxed) <= host)
+    if (atomic_load_explicit(&array[middle].end, memory_order_acquire) <= host)
       low = middle + 1;
     else
       n = middle;
@@ -87,14 +87,11 @@ int vmmi_window_index_add(struct vmmi_window *window)
   if (error == 0) {
     at = position(array, n, start);
     begin_change();
-    atomic_store_explicit(&entries, array, memory_order_relaxed);
+    atomic_store_explicit(&entries, array, memory_order_release);
     for (size_t i = n; i > at; i--)
       copy_entry(&array[i], &array[i - 1]);
-    atomic_store_explicit(&array[at].start, start, memory_order_relaxed);
-    atomic_store_explicit(&array[at].end, start + window->reserved_nbytes,
-                          memory_order_relaxed);
-    atomic_store_explicit(&array[at].window, window, memory_order_relaxed);
-    atomic_store_explicit(&count, n + 1, memory_order_relaxed);
+    set_entry(&array[at], start, start + window->reserved_nbytes, window);
+    atomic_store_explicit(&count, n + 1, memory_order_release);
     end_change();
   }
   pthread_mutex_unlock(&index_lock);
@@ -115,7 +112,7 @@ void vmmi_window_index_remove(struct vmmi_window *window)
   begin_change();
   for (size_t i = at; i + 1 < n; i++)
     copy_entry(&array[i], &array[i + 1]);
-  atomic_store_explicit(&count, n - 1, memory_order_relaxed);
+  atomic_store_explicit(&count, n - 1, memory_order_release);
   end_change();
   pthread_mutex_unlock(&index_lock);
 }
@@ -130,15 +127,15 @@ static struct vmmi_window *search(uintptr_t host, uintptr_t end)
     struct entry *array;
     size_t n, at;
 
+    /* acquire: the second look at the sequence comes after all of these */
     before = atomic_load_explicit(&sequence, memory_order_acquire);
-    array = atomic_load_explicit(&entries, memory_order_relaxed);
-    n = atomic_load_explicit(&count, memory_order_relaxed);
+    array = atomic_load_explicit(&entries, memory_order_acquire);
+    n = atomic_load_explicit(&count, memory_order_acquire);
     at = array != NULL ? position(array, n, host) : n;
     found = NULL;
     if (at < n &&
-        atomic_load_explicit(&array[at].start, memory_order_relaxed) < end)
-      found = atomic_load_explicit(&array[at].window, memory_order_relaxed);
-    atomic_thread_fence(memory_order_acquire); /* reads before the second look */
+        atomic_load_explicit(&array[at].start, memory_order_acquire) < end)
+      found = atomic_load_explicit(&array[at].window, memory_order_acquire);
     after = atomic_load_explicit(&sequence, memory_order_relaxed);
   } while (before != after || (before & 1));
   return found;
