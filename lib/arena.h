@@ -30,12 +30,19 @@
  */
 struct vmmi_frame {
   _Atomic uint32_t refs;
-  _Atomic uint32_t state; /* VMMI_FRAME_CODE | pins for writing */
+  _Atomic uint32_t state;
 };
-enum {
-  VMMI_FRAME_CODE = 1u << 31, /* decoded somewhere: nobody may write silently */
-  VMMI_FRAME_PINS = ~VMMI_FRAME_CODE,
-};
+
+/*
+ *   31 30    20 19                 0
+ *  +--+--------+--------------------+   C     decoded somewhere: nobody may write
+ *  | C| churn  | pins for writing   |         silently
+ *  +--+--------+--------------------+   churn how often that was in vain (code.c)
+ */
+#define VMMI_FRAME_CODE ((uint32_t)1 << 31)
+#define VMMI_FRAME_PINS (((uint32_t)1 << 20) - 1)
+#define VMMI_FRAME_CHURN_SHIFT 20
+#define VMMI_FRAME_CHURN_MASK ((uint32_t)0x7ff)
 
 /* Makes the arena; idempotent.  -ENOMEM, -EMFILE ... */
 int vmmi_arena_init(void);

@@ -93,30 +93,71 @@ static void note_entry(struct vmm_space *space, vmm_addr_t va,
   vmmi_window_narrow(space, va, space->page_nbytes);
 }
 
+/*
+ * A page that keeps being both written and run costs a fault and a decoding each
+ * time.  After so many times it is fetched without being kept, and only once in a
+ * while it is tried again.
+ */
+#define CHURN_LIMIT 64u
+#define CHURN_RETRY (CHURN_LIMIT + 1024u)
+
+static uint32_t churn_of(uint32_t state)
+{
+  return state >> VMMI_FRAME_CHURN_SHIFT & VMMI_FRAME_CHURN_MASK;
+}
+
+static uint32_t with_churn(uint32_t state, uint32_t churn)
+{
+  state &= ~(VMMI_FRAME_CHURN_MASK << VMMI_FRAME_CHURN_SHIFT);
+  return state | churn << VMMI_FRAME_CHURN_SHIFT;
+}
+
 void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
 {
   struct vmmi_frame *record = vmmi_arena_frame(frame);
   vmm_pte_t pte = vmmi_pagetable_get(&region->space->pt, va);
-  bool code = atomic_load(&record->state) & VMMI_FRAME_CODE;
+  uint32_t state = atomic_load(&record->state);
+  uint32_t next;
 
-  if (!code && !(pte & VMM_PTE_SEXEC))
+  if (!(state & VMMI_FRAME_CODE) && !(pte & VMM_PTE_SEXEC))
     return;
   apply_to_all(region, va, frame, forget_entry);
-  atomic_fetch_and(&record->state, ~(uint32_t)VMMI_FRAME_CODE);
+  do {
+    uint32_t churn = (uint32_t)vmmi_min(churn_of(state) + 1, CHURN_LIMIT);
+
+    next = with_churn(state & ~VMMI_FRAME_CODE, churn);
+  } while (!atomic_compare_exchange_weak(&record->state, &state, next));
+}
+
+/* => the state of a frame that is fetched as code: with VMMI_FRAME_CODE if what is
+ *    fetched may be kept */
+static uint32_t note_state(uint32_t state)
+{
+  uint32_t churn = churn_of(state);
+
+  if (state & (VMMI_FRAME_CODE | VMMI_FRAME_PINS))
+    return state;
+  if (churn < CHURN_LIMIT)
+    return state | VMMI_FRAME_CODE;
+  if (churn < CHURN_RETRY)
+    return with_churn(state, churn + 1);
+  return with_churn(state, CHURN_LIMIT - 1) | VMMI_FRAME_CODE;
 }
 
 bool vmmi_code_note(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
 {
   struct vmmi_frame *record = vmmi_arena_frame(frame);
-  uint32_t state = 0;
+  uint32_t state, next;
 
   if (frame == VMMI_ZERO_FRAME)
     return true; /* nobody writes it; who replaces it will tell */
-  if (!atomic_compare_exchange_strong(&record->state, &state, VMMI_FRAME_CODE) &&
-      !(state & VMMI_FRAME_CODE))
-    return false;
-  apply_to_all(region, va, frame, note_entry);
-  return true;
+  state = atomic_load(&record->state);
+  do
+    next = note_state(state);
+  while (!atomic_compare_exchange_weak(&record->state, &state, next));
+  if (next & ~state & VMMI_FRAME_CODE)
+    apply_to_all(region, va, frame, note_entry);
+  return (next & VMMI_FRAME_CODE) != 0;
 }
 
 /* ---- the public side ---- */

@@ -233,6 +233,7 @@ static int promote_one(const struct work *work, unsigned access, bool pin)
 {
   vmm_pte_t pte = atomic_load(work->slot);
   bool own = access == VMM_WRITE || pin;
+  uint64_t frame;
   int error = 0;
 
   if (!(pte & VMM_PTE_PRESENT))
@@ -241,9 +242,15 @@ static int promote_one(const struct work *work, unsigned access, bool pin)
     error = replace_frame(work);
   if (error != 0)
     return error;
+  frame = vmm_pte_frame(atomic_load(work->slot));
   if (access == VMM_WRITE)
-    vmmi_code_forget(work->region, work->va,
-                     vmm_pte_frame(atomic_load(work->slot)));
+    vmmi_code_forget(work->region, work->va, frame);
+  if (access == VMM_EXEC) {
+    work->request->cacheable = vmmi_code_note(work->region, work->va, frame);
+    /* what is fetched and not kept must not make the next write fault */
+    if (!work->request->cacheable && work->request->window == NULL)
+      access = VMM_READ;
+  }
   mark(work, access);
   return 0;
 }
@@ -294,7 +301,8 @@ static bool goes_along(const struct work *work, unsigned access)
     return true;
   if (pte & VMM_PTE_SEXEC)
     return false;
-  if (atomic_load(&vmmi_arena_frame(frame)->state) != 0)
+  if (atomic_load(&vmmi_arena_frame(frame)->state) &
+      (VMMI_FRAME_CODE | VMMI_FRAME_PINS))
     return false; /* code, or pinned */
   return access != VMM_WRITE || !(pte & VMM_PTE_COW) ||
          frame == VMMI_ZERO_FRAME;

@@ -155,7 +155,7 @@ static int promote(struct attempt *attempt)
   } else if (tracker == NULL) {
     error = vmmi_page_promote(range, request);
   }
-  if (error == 0 && request->access == VMM_EXEC)
+  if (error == 0 && request->access == VMM_EXEC && attempt->silent)
     request->cacheable =
         vmmi_code_note(range->region, request_page(request),
                        vmm_pte_frame(atomic_load(&range->leaf->pte[i])));

@@ -9,6 +9,7 @@
   X(accessor) \
   X(budget) \
   X(checked) \
+  X(code) \
   X(debug) \
   X(extable) \
   X(fork) \
