@@ -273,7 +273,7 @@ void vmmi_frame_end_batch(struct vmmi_free_batch *batch)
   uint64_t offset = batch->frame << arena.shift;
   uint64_t nbytes = batch->count << arena.shift;
 
-  if (batch->count == 0)
+  if (batch->count == 0 || vmmi_os_in_child()) /* the parent has them still */
     return;
   if (vmmi_os_memory_punch(arena.fd, offset, nbytes) != 0)
     vmmi_arch_fill(arena.alias + offset, 0, nbytes);

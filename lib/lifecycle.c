@@ -10,16 +10,16 @@
 int vmm_space_create(struct vmm_space **space,
                      const struct vmm_space_options *options)
 {
-  const volatile char *canary = vmmi_os_fork_canary();
   struct vmm_space *made = NULL;
-  int error;
+  int error = vmmi_thread_check_process();
 
-  if (space == NULL)
-    return vmmi_error(-EINVAL, "space create: no place for the handle", 0);
-  if (canary == NULL)
-    return vmmi_error(-ENOMEM, "space: mmap", ENOMEM);
-  if (*canary == 0)
-    return vmmi_error(-ESTALE, "spaces are not inherited by fork()", 0);
+  if (error == 0 && space == NULL)
+    error = vmmi_error(-EINVAL, "space create: no place for the handle", 0);
+  if (error != 0)
+    return error;
+  error = vmmi_os_watch_fork();
+  if (error != 0)
+    return vmmi_error(error, "space: mmap", -error);
   vmmi_thread_enter();
   error = vmmi_space_make(&made, options);
   if (error == 0 && vmmi_space_has_window(made))

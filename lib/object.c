@@ -30,12 +30,10 @@ static uint64_t chunks(const struct vmm_object *object)
 static int check_object_options(const struct vmm_object_options *options)
 {
   static const struct vmm_object_options none;
-  const volatile char *canary = vmmi_os_fork_canary();
+  int error = vmmi_thread_check_process();
 
-  if (canary != NULL && *canary == 0)
-    return vmmi_error(-ESTALE, "objects are not inherited by fork()", 0);
-  if (options == NULL)
-    return 0;
+  if (error != 0 || options == NULL)
+    return error;
   if (options->reserved32 != 0 ||
       memcmp(options->reserved, none.reserved, sizeof(none.reserved)) != 0)
     return vmmi_error(-EINVAL, "object options: reserved fields not zero", 0);
@@ -260,6 +258,8 @@ void vmm_object_release(struct vmm_object *object)
   /* acq_rel: all that other holders did is done */
   if (atomic_fetch_sub_explicit(&object->holds, 1, memory_order_acq_rel) != 1)
     return;
+  if (vmmi_os_in_child())
+    return; /* its frames are the parent's */
   vmmi_assert(object->regions == NULL, "object_release: still mapped");
   vmmi_thread_enter();
   if (object->fd >= 0)

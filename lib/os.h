@@ -64,7 +64,10 @@ void *vmmi_os_realloc(void *block, size_t nbytes);
 /* => how many mappings a process may have */
 uint64_t vmmi_os_mapping_limit(void);
 
-/* => a byte that reads 1 in this process and 0 in a child of fork(), or NULL */
-const volatile char *vmmi_os_fork_canary(void);
+/* Lays out the page that a child of fork() finds wiped; idempotent.  -ENOMEM */
+int vmmi_os_watch_fork(void);
+/* => whether this is a child of plain fork(), which has neither windows nor alias;
+ *    a few instructions */
+bool vmmi_os_in_child(void);
 
 #endif

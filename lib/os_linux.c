@@ -258,27 +258,33 @@ uint64_t vmmi_os_mapping_limit(void)
   return limit != 0 ? limit : 65530; /* the kernel's default */
 }
 
-const volatile char *vmmi_os_fork_canary(void)
-{
-  static _Atomic(char *) canary;
-  char *page = atomic_load_explicit(&canary, memory_order_acquire);
-  size_t nbytes = (size_t)1 << vmmi_os_page_shift();
-  char *none = NULL;
-  void *at;
+/* A page that reads 1 here and 0 in a child. */
+static _Atomic(char *) canary;
 
-  if (page != NULL)
-    return page;
-  if (vmmi_os_alloc(&at, nbytes) != 0)
-    return NULL;
-  if (madvise(at, nbytes, MADV_WIPEONFORK) != 0) {
-    vmmi_os_release(at, nbytes);
-    return NULL;
-  }
-  page = at;
-  page[0] = 1;
-  if (!atomic_compare_exchange_strong(&canary, &none, page)) {
-    vmmi_os_release(page, nbytes); /* another thread was first */
-    page = none;
-  }
-  return page;
+int vmmi_os_watch_fork(void)
+{
+  size_t nbytes = (size_t)1 << vmmi_os_page_shift();
+  int saved = errno;
+  char *none = NULL;
+  void *page;
+  int error;
+
+  if (atomic_load_explicit(&canary, memory_order_acquire) != NULL)
+    return 0;
+  error = vmmi_os_alloc(&page, nbytes);
+  if (error != 0)
+    return error;
+  error = result(madvise(page, nbytes, MADV_WIPEONFORK), saved);
+  *(char *)page = 1;
+  if (error != 0 || !atomic_compare_exchange_strong(&canary, &none, page))
+    vmmi_os_release(page, nbytes); /* refused, or another thread was first */
+  return error;
+}
+
+bool vmmi_os_in_child(void)
+{
+  const volatile char *page =
+      atomic_load_explicit(&canary, memory_order_acquire);
+
+  return page != NULL && *page == 0;
 }

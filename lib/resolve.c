@@ -194,6 +194,8 @@ static int trim(struct attempt *attempt)
   vmmi_budget_trim();
   vmmi_thread_leave();
   vmmi_space_lock_shared(space);
+  if ((attempt->request->flags & VMMI_RESOLVE_WIRE) && vmmi_budget_is_full())
+    return fail(attempt->request, VMM_FAULT_NO_MEMORY, -ENOMEM);
   return RESTART;
 }
 

@@ -10,6 +10,7 @@
 enum {
   VMMI_RESOLVE_NOFAULT = 1 << 0, /* repair a stale window only */
   VMMI_RESOLVE_PIN = 1 << 1,     /* a frame of its own, even for reading */
+  VMMI_RESOLVE_WIRE = 1 << 3,    /* fail where the budget can't hold it */
   VMMI_RESOLVE_FORCE = 1 << 2,   /* a debugger's: private pages need no right */
 };
 

@@ -32,14 +32,6 @@ struct event {
 
 /* ---- whose fault, and which ---- */
 
-/* A child of fork() has the records of windows that it did not inherit. */
-static bool in_child(void)
-{
-  const volatile char *canary = vmmi_os_fork_canary();
-
-  return canary == NULL || *canary == 0;
-}
-
 static unsigned access_kind(const struct event *event)
 {
   const struct vmmi_request *request = &event->request;
@@ -57,8 +49,8 @@ static unsigned access_kind(const struct event *event)
              : VMM_READ;
 }
 
-/* Finds the window, unless the library itself was interrupted, in its alias or
- * with its locks: its own accesses have entries in the exception table. */
+/* Finds the window, unless this is a child of fork(), which has the records of
+ * windows only, or the library itself was interrupted, in its alias or with locks: its own accesses have entries in the exception table. */
 static void find_window(struct event *event, bool inside)
 {
   struct vmmi_request *request = &event->request;
@@ -66,7 +58,7 @@ static void find_window(struct event *event, bool inside)
                     event->info->si_code == BUS_ADRALN;
 
   request->va = (uintptr_t)event->info->si_addr;
-  if (!inside && !misaligned && !in_child())
+  if (!inside && !misaligned && !vmmi_os_in_child())
     request->window = vmmi_window_find(event->info->si_addr, &request->va);
   if (request->window != NULL)
     request->space = request->window->space;

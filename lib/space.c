@@ -26,15 +26,10 @@ unsigned vmmi_space_count(void)
 
 int vmmi_space_check(const struct vmm_space *space)
 {
-  const volatile char *canary;
-
   if (space == NULL || atomic_load_explicit(&space->magic, memory_order_relaxed)
                            != VMMI_SPACE_MAGIC)
     return vmmi_error(-EINVAL, "not a space, or destroyed", 0);
-  canary = vmmi_os_fork_canary();
-  if (canary == NULL || *canary == 0)
-    return vmmi_error(-ESTALE, "spaces are not inherited by fork()", 0);
-  return 0;
+  return vmmi_thread_check_process();
 }
 
 int vmmi_space_check_range(const struct vmm_space *space, vmm_addr_t va,

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 
+#include "os.h"
+
 __thread struct vmmi_thread vmmi_thread_self
     __attribute__((tls_model("initial-exec")));
 
@@ -89,4 +91,11 @@ void vmm_nofault_end(void)
 {
   vmmi_assert(vmmi_thread_self.nofault > 0, "vmm_nofault_end: no section");
   vmmi_thread_self.nofault--;
+}
+
+int vmmi_thread_check_process(void)
+{
+  if (vmmi_likely(!vmmi_os_in_child()))
+    return 0;
+  return vmmi_error(-ESTALE, "nothing of the library is inherited by fork()", 0);
 }

@@ -55,6 +55,9 @@ void vmmi_thread_back(const struct vmmi_away *away);
 /* Sets *set to all signals but the synchronous ones: SEGV BUS ILL FPE TRAP. */
 void vmmi_thread_async_signals(sigset_t *set);
 
+/* => -ESTALE, said why, in a child of plain fork(); else 0 */
+int vmmi_thread_check_process(void);
+
 /* Says why a call fails, for vmm_error_text(); host is an errno value or 0.
  * => error, so that it can end a function */
 int vmmi_error(int error, const char *why, int host);

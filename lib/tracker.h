@@ -75,9 +75,6 @@ void vmmi_tracker_note_object(struct vmm_object *object, uint64_t offset,
 
 /* ---- between the files of trackers ---- */
 
-/* => -ESTALE in a child of fork, else 0 */
-int vmmi_tracker_check_process(void);
-
 /* Where a stretch of what is tracked is seen: whole pages of one space's table. */
 struct vmmi_tracker_view {
   struct vmm_space *space;

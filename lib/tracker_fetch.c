@@ -300,7 +300,7 @@ static int check_look(const struct vmm_tracker *tracker, uint64_t start,
     return vmmi_error(-EINVAL, "tracker: not within its range", 0);
   if (tracker->space != NULL)
     return vmmi_space_check(tracker->space);
-  return vmmi_tracker_check_process();
+  return vmmi_thread_check_process();
 }
 
 int vmm_tracker_fetch(struct vmm_tracker *tracker, vmm_addr_t start,

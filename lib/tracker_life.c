@@ -203,15 +203,6 @@ static int start_in_object(struct vmm_tracker *tracker)
   return 0;
 }
 
-int vmmi_tracker_check_process(void)
-{
-  const volatile char *canary = vmmi_os_fork_canary();
-
-  if (canary != NULL && *canary == 0)
-    return vmmi_error(-ESTALE, "spaces are not inherited by fork()", 0);
-  return 0;
-}
-
 static int check_object_range(const struct vmm_object *object, uint64_t offset,
                               uint64_t nbytes)
 {
@@ -223,7 +214,7 @@ static int check_object_range(const struct vmm_object *object, uint64_t offset,
       offset + nbytes < offset ||
       offset + nbytes > vmmi_align_up(object->nbytes, page))
     return vmmi_error(-EINVAL, "tracker: not a range of the object", 0);
-  return vmmi_tracker_check_process();
+  return vmmi_thread_check_process();
 }
 
 int vmm_tracker_create_object(struct vmm_tracker **tracker,

@@ -48,6 +48,11 @@ bool vmmi_budget_is_exceeded(void)
          now > atomic_load_explicit(&resident, memory_order_relaxed) + most / 4;
 }
 
+bool vmmi_budget_is_full(void)
+{
+  return atomic_load_explicit(&used, memory_order_relaxed) > limit() / 4 * 3;
+}
+
 static _Atomic uint64_t large; /* pieces that make a window large, in a trim */
 
 static void flush_large(struct vmmi_window *window)

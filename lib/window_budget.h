@@ -13,6 +13,9 @@ void vmmi_budget_add(struct vmmi_window *window, int64_t pieces);
 /* => whether windows use more than they should; a few instructions */
 bool vmmi_budget_is_exceeded(void);
 
+/* => whether a trim has left more than it should: wired pages */
+bool vmmi_budget_is_full(void);
+
 /*
  * Flushes windows, the large ones first, until they use half of the budget or
  * less.  So between two trims at least half a budget of repairs fits, and an

@@ -18,7 +18,10 @@ static unsigned widest_access(uint32_t rights)
 static int populate_page(struct vmm_space *space, vmm_addr_t va)
 {
   struct vmmi_request request = {
-    .space = space, .window = &space->window, .va = va
+    .space = space,
+    .window = &space->window,
+    .va = va,
+    .flags = VMMI_RESOLVE_WIRE,
   };
   struct vmmi_region *region;
 
