@@ -112,10 +112,10 @@ static uint32_t with_churn(uint32_t state, uint32_t churn)
   return state | churn << VMMI_FRAME_CHURN_SHIFT;
 }
 
-void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
+void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, vmm_pte_t pte)
 {
+  uint64_t frame = vmm_pte_frame(pte);
   struct vmmi_frame *record = vmmi_arena_frame(frame);
-  vmm_pte_t pte = vmmi_pagetable_get(&region->space->pt, va);
   uint32_t state = atomic_load(&record->state);
   uint32_t next;
 

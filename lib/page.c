@@ -233,7 +233,6 @@ static int promote_one(const struct work *work, unsigned access, bool pin)
 {
   vmm_pte_t pte = atomic_load(work->slot);
   bool own = access == VMM_WRITE || pin;
-  uint64_t frame;
   int error = 0;
 
   if (!(pte & VMM_PTE_PRESENT))
@@ -242,11 +241,12 @@ static int promote_one(const struct work *work, unsigned access, bool pin)
     error = replace_frame(work);
   if (error != 0)
     return error;
-  frame = vmm_pte_frame(atomic_load(work->slot));
+  pte = atomic_load(work->slot);
   if (access == VMM_WRITE)
-    vmmi_code_forget(work->region, work->va, frame);
+    vmmi_code_forget(work->region, work->va, pte);
   if (access == VMM_EXEC) {
-    work->request->cacheable = vmmi_code_note(work->region, work->va, frame);
+    work->request->cacheable =
+        vmmi_code_note(work->region, work->va, vmm_pte_frame(pte));
     /* what is fetched and not kept must not make the next write fault */
     if (!work->request->cacheable && work->request->window == NULL)
       access = VMM_READ;

@@ -284,7 +284,6 @@ int vmmi_resolve_locked(struct vmmi_request *request)
     return fail(request, VMM_FAULT_NO_REGION, -EFAULT);
   request->region = NULL;
   request->reason = VMM_FAULT_NONE;
-  count_arrival(request);
   vmmi_space_lock_shared(space);
   do {
     error = classify(&attempt);
@@ -293,7 +292,11 @@ int vmmi_resolve_locked(struct vmmi_request *request)
     if (error == 0)
       error = install(&attempt);
   } while (error == RESTART);
-  count_result(&attempt, error);
+  /* a call that finds all granted is no fault: a window would not have told */
+  if (error != 0 || request->window != NULL || !attempt.silent) {
+    count_arrival(request);
+    count_result(&attempt, error);
+  }
   if (error != 0) {
     request->region = NULL;
     vmmi_space_unlock(space);

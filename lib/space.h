@@ -125,12 +125,11 @@ void vmmi_code_notify(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
 bool vmmi_code_may_be(vmm_pte_t pte);
 
 /*
- * The page's frame is about to be written: if it is code, clears SEXEC in every
+ * The frame of the page's entry is about to be written: if it is code, clears SEXEC in every
  * mapping of it, narrows, tells the notifiers.
  * => the leaf locked, and the region's object, if it has one; signal-safe
  */
-void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va,
-                      uint64_t frame);
+void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, vmm_pte_t pte);
 
 /*
  * The page's frame is about to be cached as code: takes the silent write right

@@ -41,9 +41,12 @@ void vmmi_budget_add(struct vmmi_window *window, int64_t pieces)
 
 bool vmmi_budget_is_exceeded(void)
 {
-  int64_t most = limit();
   int64_t now = atomic_load_explicit(&used, memory_order_relaxed);
+  int64_t most;
 
+  if (vmmi_likely(now <= LEAST))
+    return false; /* the common case, and never too much */
+  most = limit();
   return now > most &&
          now > atomic_load_explicit(&resident, memory_order_relaxed) + most / 4;
 }

@@ -32,13 +32,14 @@ struct vmm_map_options {
  * VMM_HUGE with VMM_ANY aligns to 2 MiB.  options may not be NULL.
  *
  * -EINVAL  the range leaves the space, or the offset the object; a space with
- *          another page size maps the object already
+ *          another page size maps the object already; VMM_WIRED without rights
  * -EEXIST  something is mapped there, and no VMM_REPLACE
  * -ENOMEM  no free place, no memory; with VMM_WIRED: no frames, no mappings
  * -EACCES  shared writing to an object that is read-only
  * -ENOTSUP VMM_WRITE without VMM_READ: a window can't show it; VMM_WIRED in a space
  *          that has no window (VMM_CHECKED)
  * -ENOSPC  the object's trackers find no free slot in this space
+ * -EBUSY   VMM_WIRED where a tracker watches
  */
 VMM_API int vmm_map(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
                     const struct vmm_map_options *options);

@@ -13,7 +13,9 @@ extern "C" {
 struct vmm_stats {
   uint32_t struct_size; /* sizeof, set by the caller */
   uint32_t reserved32;
-  uint64_t faults_read; /* faults that reached the table, by access ... */
+  /* Faults by access: accesses, of windows and calls, that the page table did not
+   * let pass, or that a window did not; ... */
+  uint64_t faults_read;
   uint64_t faults_write;
   uint64_t faults_exec;
   uint64_t repaired;   /* ... and how they ended: by the table, */
