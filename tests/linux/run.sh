@@ -131,6 +131,7 @@ bounded() {
 # 64 pages of the mapping and one of the stack at once: then 32 are given back.
 test_case "--max-pages bounds its memory" bounded
 roomy() {
+  run="env -i PATH=$PATH $top_builddir/vmm-run"
   gives 0 --max-pages 65 "$guests/walk.elf"
 }
 test_case "--max-pages lets it have as many" roomy

@@ -4,7 +4,7 @@
 # output, errors, exit status and files (names, kinds, modes, links, bytes).
 #
 # Run by `make check-online`.  By hand: top_srcdir=. top_builddir=build
-# tests/online/busybox-test [WORD] runs the cases that contain WORD.  BUSYBOX names
+# tests/online/busybox.sh [WORD] runs the cases that contain WORD.  BUSYBOX names
 # a program that was fetched before.
 : "${top_srcdir:=.}" "${top_builddir:=build}"
 top_srcdir=$(cd "$top_srcdir" && pwd) top_builddir=$(cd "$top_builddir" && pwd)
