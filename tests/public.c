@@ -19,6 +19,7 @@
   X(map) \
   X(object) \
   X(pin) \
+  X(policy) \
   X(pte) \
   X(race) \
   X(random) \
