@@ -30,9 +30,10 @@ measure() {
   them=$(printf '%s\n' $theirs | least)
   awk -v n="$instructions" -v us="$us" -v them="${them:-0}" -v name="$1" '
     BEGIN {
-      ratio = them > 0 ? sprintf("%.2f", us / them) : "-"
+      ratio = (them > 0) ? sprintf("%.2f", us / them) : "-"
+      speed = (us > 0) ? n / us / 1e6 : 0
       printf "%-44s %12.0f  %-12s %8s\n", "interpreter, " name ", to qemu-riscv64",
-        us > 0 ? n / us / 1e6 : 0, "M insns/s", ratio
+        speed, "M insns/s", ratio
     }'
 }
 
