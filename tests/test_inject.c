@@ -3,6 +3,7 @@
  * passes, once and from then on: a documented error, every rule kept, nothing lost,
  * no descriptor left, and the same operation fine when the host is well again.
  */
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
