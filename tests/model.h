@@ -115,6 +115,18 @@ static inline void model_map(struct model_page *page, unsigned rights,
   page->is_private = is_private || object < 0;
 }
 
+static inline void model_move(struct model_page *from, struct model_page *to)
+{
+  struct model_page moved = *from;
+
+  moved.dirty |= moved.present; /* its place has other bytes now */
+  moved.tracked[0] = moved.tracked[1] = true;
+  moved.cached = to->cached;
+  moved.code = to->code;
+  *to = moved;
+  model_unmap(from);
+}
+
 /* Private bytes are gone, which is a change; young is, with the entry. */
 static inline void model_discard(struct model_page *page)
 {

@@ -314,24 +314,6 @@ static void discard(unsigned s)
   check_range(s, first, count);
 }
 
-/* The model's part of a move that succeeds. */
-static void move_model(unsigned s, unsigned from, unsigned to, unsigned count)
-{
-  unsigned i;
-
-  for (i = 0; i < count; i++) {
-    struct model_page *old = model_page(s, from + i), moved = *old;
-    struct model_page *new = model_page(s, to + i);
-
-    moved.dirty |= moved.present; /* its place has other bytes now */
-    moved.tracked[0] = moved.tracked[1] = true;
-    moved.cached = new->cached;
-    moved.code = new->code;
-    *new = moved;
-    model_unmap(old);
-  }
-}
-
 static void move(unsigned s)
 {
   unsigned from, count, to, i;
@@ -356,8 +338,8 @@ static void move(unsigned s)
     want = -EEXIST;
   agree(error == want || (error == -EEXIST && taken && !replace && want),
         "result %d, not %d", error, want);
-  if (error == 0)
-    move_model(s, from, to, count);
+  for (i = 0; error == 0 && i < count; i++)
+    model_move(model_page(s, from + i), model_page(s, to + i));
   check_range(s, from, count);
   check_range(s, to, count);
 }
