@@ -57,7 +57,10 @@ int vmm_cpu_create(struct vmm_cpu **out, struct vmm_space *space,
 
   if (options != NULL && !options_valid(options))
     return -EINVAL;
-  if (isa == NULL)
+  if (out == NULL || vmm_space_size(space) == 0)
+    return -EINVAL;
+  /* loads and stores go through the window */
+  if (isa == NULL || vmm_space_base(space) == NULL)
     return -ENOTSUP;
   cpu = calloc(1, sizeof(*cpu));
   if (cpu == NULL)

@@ -14,6 +14,7 @@
 
 #include "arch.h"
 #include "os.h"
+#include "thread.h"
 
 /* log2 of the alias; less where the host has less to give, and under
  * ThreadSanitizer, which keeps most of the addresses for itself */
@@ -61,6 +62,13 @@ static struct {
 static uint64_t run_frames(void)
 {
   return VMMI_CHUNK_SIZE >> arena.shift;
+}
+
+/* A signal that touches a window must not meet the lock. */
+static void lock_arena(void)
+{
+  vmmi_assert(vmmi_thread_self.inside > 0, "arena: locked with signals open");
+  pthread_mutex_lock(&arena.lock);
 }
 
 /* => arena locked */
@@ -136,6 +144,9 @@ static int set_up(void)
       return error;
   if (arena.nbytes == 0 && (error = grow()) != 0)
     return error;
+  error = vmmi_os_protect(arena.alias, VMMI_CHUNK_SIZE, VMM_READ);
+  if (error != 0)
+    return error; /* nobody writes the zero frame, not even by mistake */
   arena.runs_made = 1;
   atomic_store_explicit(&arena.ready, true, memory_order_release);
   return 0;
@@ -147,7 +158,7 @@ int vmmi_arena_init(void)
 
   if (atomic_load_explicit(&arena.ready, memory_order_acquire))
     return 0;
-  pthread_mutex_lock(&arena.lock);
+  lock_arena();
   if (!atomic_load_explicit(&arena.ready, memory_order_relaxed))
     error = set_up();
   pthread_mutex_unlock(&arena.lock);
@@ -181,22 +192,12 @@ uint64_t vmmi_arena_offset(uint64_t frame)
   return frame << arena.shift;
 }
 
-uint64_t vmmi_arena_runs(void)
-{
-  uint64_t used;
-
-  pthread_mutex_lock(&arena.lock);
-  used = arena.runs_used;
-  pthread_mutex_unlock(&arena.lock);
-  return used;
-}
-
 int vmmi_run_take(uint64_t *frame)
 {
   uint64_t run;
   int error = 0;
 
-  pthread_mutex_lock(&arena.lock);
+  lock_arena();
   run = arena.free_list;
   if (run != 0) {
     arena.free_list = arena.next_free[run];
@@ -223,7 +224,7 @@ static void run_unhold(uint64_t frame, uint32_t count)
   if (atomic_fetch_sub_explicit(&arena.live[run], count,
                                 memory_order_acq_rel) != count)
     return;
-  pthread_mutex_lock(&arena.lock);
+  lock_arena();
   arena.next_free[run] = arena.free_list;
   arena.free_list = run;
   arena.runs_used--;
@@ -336,7 +337,7 @@ int vmmi_extent_take(uint64_t *frame, uint64_t nbytes)
   extent = vmmi_os_malloc(sizeof(*extent));
   if (extent == NULL)
     return -ENOMEM;
-  pthread_mutex_lock(&arena.lock);
+  lock_arena();
   while (*place != NULL && (*place)->frame - from < count) {
     from = (*place)->frame + (*place)->count;
     place = &(*place)->next;
@@ -359,7 +360,7 @@ void vmmi_extent_drop(uint64_t frame, uint64_t nbytes)
   struct extent **place = &arena.extents;
   struct extent *extent;
 
-  pthread_mutex_lock(&arena.lock);
+  lock_arena();
   while (*place != NULL && (*place)->frame != frame)
     place = &(*place)->next;
   extent = *place;
@@ -374,9 +375,4 @@ void vmmi_extent_drop(uint64_t frame, uint64_t nbytes)
 int vmmi_alias_copy(void *to, const void *from, size_t nbytes)
 {
   return vmmi_arch_copy(to, from, nbytes) == 0 ? 0 : -EIO;
-}
-
-int vmmi_alias_fill(void *to, int byte, size_t nbytes)
-{
-  return vmmi_arch_fill(to, byte, nbytes) == 0 ? 0 : -EIO;
 }

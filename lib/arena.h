@@ -52,8 +52,6 @@ char *vmmi_arena_pointer(uint64_t frame);
 struct vmmi_frame *vmmi_arena_frame(uint64_t frame);
 /* => whether it belongs to the arena (and not to an extent) */
 bool vmmi_arena_owns(uint64_t frame);
-/* => how many runs are in use: for tests of leaks */
-uint64_t vmmi_arena_runs(void);
 /* The descriptor that backs an arena frame, and where in it. */
 int vmmi_arena_fd(void);
 uint64_t vmmi_arena_offset(uint64_t frame);
@@ -87,8 +85,7 @@ void vmmi_frame_end_batch(struct vmmi_free_batch *batch);
 int vmmi_extent_take(uint64_t *frame, uint64_t nbytes);
 void vmmi_extent_drop(uint64_t frame, uint64_t nbytes);
 
-/* Copies, guarded by an exception-table entry: a truncated file is -EIO. */
+/* A copy guarded by an exception-table entry: a truncated file is -EIO. */
 int vmmi_alias_copy(void *to, const void *from, size_t nbytes);
-int vmmi_alias_fill(void *to, int byte, size_t nbytes);
 
 #endif

@@ -72,11 +72,7 @@ static void apply_to_all(struct vmmi_region *region, vmm_addr_t va,
 static void forget_entry(struct vmm_space *space, vmm_addr_t va,
                          vmmi_pte_slot *slot)
 {
-  vmm_pte_t pte = atomic_load(slot);
-
-  while (!atomic_compare_exchange_weak(slot, &pte, vmm_pte_uncode(pte)))
-    ;
-  if (pte & VMM_PTE_SEXEC)
+  if (vmmi_pte_clear(slot, VMM_PTE_SEXEC) & VMM_PTE_SEXEC)
     vmmi_window_narrow(space, va, space->page_nbytes);
   vmmi_code_notify(space, va, space->page_nbytes);
 }
@@ -84,13 +80,8 @@ static void forget_entry(struct vmm_space *space, vmm_addr_t va,
 static void note_entry(struct vmm_space *space, vmm_addr_t va,
                        vmmi_pte_slot *slot)
 {
-  vmm_pte_t pte = atomic_load(slot);
-
-  if (!(pte & VMM_PTE_SWRITE))
-    return;
-  while (!atomic_compare_exchange_weak(slot, &pte, pte & ~VMM_PTE_SWRITE))
-    ;
-  vmmi_window_narrow(space, va, space->page_nbytes);
+  if (vmmi_pte_clear(slot, VMM_PTE_SWRITE) & VMM_PTE_SWRITE)
+    vmmi_window_narrow(space, va, space->page_nbytes);
 }
 
 /*

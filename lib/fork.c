@@ -143,6 +143,7 @@ static int clone_all(struct vmm_space *child, struct vmm_space *parent)
        error == 0 && region != NULL;
        region = vmmi_region_from(child->regions, region->end))
     error = clone_entries(child, parent, region);
+  child->serial = parent->serial; /* of the regions that came along */
   atomic_store(&child->handler_arg, atomic_load(&parent->handler_arg));
   atomic_store(&child->handler, atomic_load(&parent->handler));
   return error;

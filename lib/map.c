@@ -84,6 +84,7 @@ void vmmi_map_cut(struct vmm_space *space, struct vmmi_cuts *cuts,
 static bool alike(const struct vmmi_region *low, const struct vmmi_region *high)
 {
   return low->end == high->start && low->serial == high->serial &&
+         low->cookie == high->cookie &&
          low->object == high->object && low->rights == high->rights &&
          low->flags == high->flags && low->handler == high->handler &&
          low->handler_arg == high->handler_arg &&
@@ -153,14 +154,10 @@ int vmmi_map_cut_out(struct vmm_space *space, struct vmmi_cuts *cuts,
 
 /* ---- taking out ---- */
 
-static int silence_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *seen)
+int vmmi_map_silence_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *code)
 {
-  vmm_pte_t pte = atomic_load(slot);
-
   (void)va;
-  while (!atomic_compare_exchange_weak(slot, &pte, pte & ~VMM_PTE_SILENT))
-    ;
-  *(bool *)seen |= vmmi_code_may_be(pte);
+  *(bool *)code |= vmmi_code_may_be(vmmi_pte_clear(slot, VMM_PTE_SILENT));
   return 0;
 }
 
@@ -168,7 +165,7 @@ void vmmi_map_silence(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
 {
   bool code = false;
 
-  vmmi_pagetable_each(&space->pt, va, end, silence_entry, &code);
+  vmmi_pagetable_each(&space->pt, va, end, vmmi_map_silence_entry, &code);
   vmmi_window_clear(space, va, end - va);
   if (code)
     vmmi_code_notify(space, va, end - va);

@@ -37,6 +37,9 @@ int vmmi_map_cut_out(struct vmm_space *space, struct vmmi_cuts *cuts,
 void vmmi_map_lock_object(struct vmmi_region *region);
 void vmmi_map_unlock_object(struct vmmi_region *region);
 
+/* Takes the silent bits from an entry, for vmmi_pagetable_each(); sets the bool at
+ * code if it may have been decoded. */
+int vmmi_map_silence_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *code);
 /* Takes all silent bits from the range's entries, and the range from the windows;
  * tells the notifiers of code.  What follows may change entries and frames.
  * => space locked */

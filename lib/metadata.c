@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "os.h"
+#include "thread.h"
 
 #define GRAIN 64
 #define CLASSES 160 /* up to 10 KiB */
@@ -46,6 +47,7 @@ void *vmmi_metadata_alloc(size_t nbytes)
   size_t class = (nbytes + GRAIN - 1) / GRAIN;
   struct free_block *block;
 
+  vmmi_assert(vmmi_thread_self.inside > 0, "metadata: locked with signals open");
   if (class > CLASSES) {
     void *at;
 

@@ -171,17 +171,6 @@ struct discard {
   struct vmmi_free_batch batch;
 };
 
-static int strip_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
-{
-  vmm_pte_t pte = atomic_load(slot);
-
-  (void)va;
-  while (!atomic_compare_exchange_weak(slot, &pte, pte & ~VMM_PTE_SILENT))
-    ;
-  *(bool *)arg |= vmmi_code_may_be(pte);
-  return 0;
-}
-
 /* What had bytes of its own reads dirty: they have changed. */
 static int discard_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
 {
@@ -208,7 +197,7 @@ static void discard_region(struct vmm_space *space, struct vmmi_region *region,
 
   vmmi_map_lock_object(region);
   discard.watched = vmmi_tracker_watch(region, va, end - va).all;
-  vmmi_pagetable_each(&space->pt, va, end, strip_entry, &code);
+  vmmi_pagetable_each(&space->pt, va, end, vmmi_map_silence_entry, &code);
   vmmi_map_unlock_object(region);
   vmmi_window_drop(space, va, end - va);
   if (code)

@@ -109,8 +109,9 @@ static int fill_anonymous(struct vmm_object *object, bool exported)
   return 0;
 }
 
-int vmm_object_create(struct vmm_object **object, uint64_t nbytes,
-                      const struct vmm_object_options *options)
+/* => inside vmmi_thread_enter() */
+static int create(struct vmm_object **object, uint64_t nbytes,
+                  const struct vmm_object_options *options)
 {
   uint32_t flags = options != NULL ? options->flags : 0;
   struct vmm_object *made;
@@ -136,6 +137,17 @@ int vmm_object_create(struct vmm_object **object, uint64_t nbytes,
   return 0;
 }
 
+int vmm_object_create(struct vmm_object **object, uint64_t nbytes,
+                      const struct vmm_object_options *options)
+{
+  int error;
+
+  vmmi_thread_enter();
+  error = create(object, nbytes, options);
+  vmmi_thread_leave();
+  return error;
+}
+
 static int check_fd(int fd, uint64_t offset, uint64_t nbytes, bool *writable)
 {
   int mode = fcntl(fd, F_GETFL);
@@ -149,9 +161,9 @@ static int check_fd(int fd, uint64_t offset, uint64_t nbytes, bool *writable)
   return 0;
 }
 
-int vmm_object_from_fd(struct vmm_object **object, int fd, uint64_t offset,
-                       uint64_t nbytes,
-                       const struct vmm_object_options *options)
+/* => inside vmmi_thread_enter() */
+static int open_fd(struct vmm_object **object, int fd, uint64_t offset,
+                   uint64_t nbytes, const struct vmm_object_options *options)
 {
   int saved = errno;
   struct vmm_object *made;
@@ -160,7 +172,7 @@ int vmm_object_from_fd(struct vmm_object **object, int fd, uint64_t offset,
   int error = check_object_options(options);
 
   if (error == 0 && object == NULL)
-    error = -EINVAL;
+    error = vmmi_error(-EINVAL, "object: no place for the handle", 0);
   if (error == 0 && options != NULL && (options->flags & VMM_OBJECT_EXPORT))
     error = vmmi_error(-EINVAL, "object options: it has a descriptor", 0);
   if (error == 0)
@@ -184,6 +196,18 @@ int vmm_object_from_fd(struct vmm_object **object, int fd, uint64_t offset,
   }
   *object = made;
   return 0;
+}
+
+int vmm_object_from_fd(struct vmm_object **object, int fd, uint64_t offset,
+                       uint64_t nbytes,
+                       const struct vmm_object_options *options)
+{
+  int error;
+
+  vmmi_thread_enter();
+  error = open_fd(object, fd, offset, nbytes, options);
+  vmmi_thread_leave();
+  return error;
 }
 
 static int open_file(const char *path, uint64_t *nbytes)
@@ -279,8 +303,10 @@ uint64_t vmm_object_size(const struct vmm_object *object)
 int vmm_object_fd(const struct vmm_object *object)
 {
   if (!vmmi_object_valid(object))
-    return -EINVAL;
-  return object->fd >= 0 ? object->fd : -ENOTSUP;
+    return vmmi_error(-EINVAL, "not an object, or released", 0);
+  if (object->fd < 0)
+    return vmmi_error(-ENOTSUP, "the object has no descriptor", 0);
+  return object->fd;
 }
 
 int vmmi_object_frame(struct vmm_object *object, uint64_t offset,

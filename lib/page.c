@@ -43,15 +43,6 @@ struct work {
   struct vmm_pte_watch watch;
 };
 
-static vmm_pte_t narrow_entry(vmmi_pte_slot *slot, vmm_pte_t bits)
-{
-  vmm_pte_t pte = atomic_load(slot);
-
-  while (!atomic_compare_exchange_weak(slot, &pte, pte & ~bits))
-    ;
-  return pte;
-}
-
 /* ---- frames ---- */
 
 /* A zero-filled frame for the page: its place in the leaf's run, or, where a pin
@@ -173,7 +164,7 @@ static int give_frame(const struct work *work, bool own)
 /* The page has a frame that others see too; it gets one of its own. */
 static int replace_frame(const struct work *work)
 {
-  vmm_pte_t pte = narrow_entry(work->slot, VMM_PTE_SILENT);
+  vmm_pte_t pte = vmmi_pte_clear(work->slot, VMM_PTE_SILENT);
   struct vmmi_free_batch batch = { 0 };
   uint64_t frame;
   int error;
@@ -203,7 +194,7 @@ static bool take_back(const struct work *work)
       atomic_load_explicit(&vmmi_arena_frame(vmm_pte_frame(pte))->refs,
                            memory_order_acquire) != 1)
     return false;
-  narrow_entry(work->slot, VMM_PTE_COW);
+  vmmi_pte_clear(work->slot, VMM_PTE_COW);
   return true;
 }
 
@@ -225,6 +216,8 @@ static void mark(const struct work *work, unsigned access)
     if (code)
       next &= ~VMM_PTE_SWRITE;
   } while (!atomic_compare_exchange_weak(work->slot, &pte, next));
+  vmmi_assert_full(vmm_pte_valid(next, work->watch),
+                   "page: a silent bit too many");
   if (pte & ~next & VMM_PTE_SWRITE) /* it became code */
     vmmi_window_narrow(work->space, work->va, work->space->page_nbytes);
 }
@@ -320,7 +313,7 @@ static void drop_zeros(const struct vmmi_page_range *range)
     vmm_pte_t pte = atomic_load(&range->leaf->pte[i]);
 
     if ((pte & VMM_PTE_PRESENT) && vmm_pte_frame(pte) == VMMI_ZERO_FRAME)
-      seen |= narrow_entry(&range->leaf->pte[i], VMM_PTE_SREAD);
+      seen |= vmmi_pte_clear(&range->leaf->pte[i], VMM_PTE_SREAD);
   }
   if (seen & VMM_PTE_SREAD)
     vmmi_window_drop(space, range->va,

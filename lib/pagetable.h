@@ -43,6 +43,12 @@ int vmmi_pagetable_init(struct vmmi_pagetable *pt, uint64_t size,
 /* Frees leaves and directories; the caller has released the frames. */
 void vmmi_pagetable_end(struct vmmi_pagetable *pt);
 
+/* Clears bits of an entry.  => what it was */
+static inline vmm_pte_t vmmi_pte_clear(vmmi_pte_slot *slot, vmm_pte_t bits)
+{
+  return atomic_fetch_and(slot, ~bits);
+}
+
 /* => pages in a leaf */
 static inline unsigned vmmi_leaf_pages(const struct vmmi_pagetable *pt)
 {

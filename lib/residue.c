@@ -98,6 +98,7 @@ void vmmi_residue_add(struct vmmi_residue *residue, uint64_t start,
   }
   range = (struct vmm_range){ start, end - start };
   replace_ranges(residue, i, last - i, &range, 1);
+  vmmi_assert_full(vmmi_residue_valid(residue), "residue_add: not sorted");
 }
 
 void vmmi_residue_remove(struct vmmi_residue *residue, uint64_t start,

@@ -229,30 +229,6 @@ static int install(struct attempt *attempt)
   return 0;
 }
 
-static void count_result(struct attempt *attempt, int error)
-{
-  struct vmmi_request *request = attempt->request;
-  struct vmmi_counters *counters = &request->space->counters;
-  struct vmm_stats *own = &vmmi_thread_self.stats;
-  struct vmmi_region *region = request->region;
-
-  if (region != NULL)
-    count_fault(region, request->access);
-  if (error != 0) {
-    if (region != NULL)
-      vmmi_count(&region->unresolved, 1);
-    return;
-  }
-  vmmi_count(&counters->repaired, 1);
-  vmmi_count(&region->repaired, 1);
-  own->repaired++;
-  if (!attempt->silent)
-    return;
-  vmmi_count(&counters->spurious, 1);
-  vmmi_count(&region->spurious, 1);
-  own->spurious++;
-}
-
 static void count_arrival(struct vmmi_request *request)
 {
   struct vmmi_counters *counters = &request->space->counters;
@@ -271,6 +247,33 @@ static void count_arrival(struct vmmi_request *request)
     vmmi_count(&counters->faults_read, 1);
     own->faults_read++;
   }
+}
+
+void vmmi_resolve_count(struct vmmi_request *request, int error)
+{
+  struct vmmi_counters *counters = &request->space->counters;
+  struct vmm_stats *own = &vmmi_thread_self.stats;
+  struct vmmi_region *region = request->region;
+
+  /* a call that finds all granted is no fault: a window would not have told */
+  if (error == 0 && request->window == NULL && request->silent)
+    return;
+  count_arrival(request);
+  if (region != NULL)
+    count_fault(region, request->access);
+  if (error != 0) {
+    if (region != NULL)
+      vmmi_count(&region->unresolved, 1);
+    return;
+  }
+  vmmi_count(&counters->repaired, 1);
+  vmmi_count(&region->repaired, 1);
+  own->repaired++;
+  if (!request->silent)
+    return;
+  vmmi_count(&counters->spurious, 1);
+  vmmi_count(&region->spurious, 1);
+  own->spurious++;
 }
 
 int vmmi_resolve_locked(struct vmmi_request *request)
@@ -292,12 +295,9 @@ int vmmi_resolve_locked(struct vmmi_request *request)
     if (error == 0)
       error = install(&attempt);
   } while (error == RESTART);
-  /* a call that finds all granted is no fault: a window would not have told */
-  if (error != 0 || request->window != NULL || !attempt.silent) {
-    count_arrival(request);
-    count_result(&attempt, error);
-  }
+  request->silent = attempt.silent;
   if (error != 0) {
+    vmmi_resolve_count(request, error);
     request->region = NULL;
     vmmi_space_unlock(space);
   }
@@ -309,6 +309,7 @@ int vmmi_resolve(struct vmmi_request *request)
   int error = vmmi_resolve_locked(request);
 
   if (error == 0) {
+    vmmi_resolve_count(request, 0);
     request->region = NULL;
     vmmi_space_unlock(request->space);
   }
@@ -316,19 +317,6 @@ int vmmi_resolve(struct vmmi_request *request)
 }
 
 /* ---- when the table can't ---- */
-
-void vmmi_resolve_retract(struct vmmi_request *request)
-{
-  struct vmmi_counters *counters = &request->space->counters;
-  struct vmm_stats *own = &vmmi_thread_self.stats;
-
-  vmmi_count(&counters->repaired, (uint64_t)-1);
-  own->repaired--;
-  if (!request->unchanged)
-    return;
-  vmmi_count(&counters->spurious, (uint64_t)-1);
-  own->spurious--;
-}
 
 void vmmi_resolve_describe(const struct vmmi_request *request, int error,
                            struct vmm_fault *fault)
@@ -396,5 +384,6 @@ int vmmi_resolve_call(struct vmmi_request *request)
     vmmi_resolve_give_up(request, &fault);
     return vmmi_error(error, vmm_fault_reason_name(fault.reason), 0);
   }
+  vmmi_resolve_count(request, 0);
   return 0;
 }

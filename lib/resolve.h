@@ -10,8 +10,8 @@
 enum {
   VMMI_RESOLVE_NOFAULT = 1 << 0, /* repair a stale window only */
   VMMI_RESOLVE_PIN = 1 << 1,     /* a frame of its own, even for reading */
-  VMMI_RESOLVE_WIRE = 1 << 3,    /* fail where the budget can't hold it */
   VMMI_RESOLVE_FORCE = 1 << 2,   /* a debugger's: private pages need no right */
+  VMMI_RESOLVE_WIRE = 1 << 3,    /* fail where the budget can't hold it */
 };
 
 struct vmmi_request {
@@ -26,7 +26,8 @@ struct vmmi_request {
   uint64_t frame;             /* of the page, if 0 is returned */
   struct vmmi_region *region; /* that holds it; while the space is locked */
   bool cacheable;             /* VMM_EXEC: writers will tell before they write */
-  bool unchanged;             /* 0 is returned, but nothing was to be repaired */
+  bool silent;                /* the entry granted the access already */
+  bool unchanged;             /* ... and the window too: nothing was to be repaired */
   unsigned reason;            /* enum vmm_fault_reason, else */
   void *cookie;               /* the region's */
   vmm_fault_handler *handler; /* the region's, else the space's, or NULL */
@@ -47,6 +48,13 @@ int vmmi_resolve(struct vmmi_request *request);
 int vmmi_resolve_locked(struct vmmi_request *request);
 
 /*
+ * Counts the fault as repaired (error 0) or not.  vmmi_resolve_locked() leaves that
+ * to its caller where it succeeds, who may find out more; all else does it itself.
+ * => space locked
+ */
+void vmmi_resolve_count(struct vmmi_request *request, int error);
+
+/*
  * For a call's access: resolves; asks the handlers if that fails; records the
  * fault for vmm_fault_last().  Leaves locked as above on 0.
  * => 0; 1 skip (a handler said VMM_SKIP; not locked); -EFAULT -ENOMEM -EIO
@@ -58,9 +66,6 @@ int vmmi_resolve_call(struct vmmi_request *request);
 void vmmi_resolve_give_up(struct vmmi_request *request,
                           const struct vmm_fault *fault);
 
-/* What was resolved turns out not to be: it no longer counts as repaired. */
-void vmmi_resolve_retract(struct vmmi_request *request);
-
 /* Fills a fault record from a request that failed; the rest of it is zero. */
 void vmmi_resolve_describe(const struct vmmi_request *request, int error,
                            struct vmm_fault *fault);
@@ -70,13 +75,5 @@ void vmmi_resolve_describe(const struct vmmi_request *request, int error,
  *    it too); counts handled */
 enum vmm_verdict vmmi_resolve_ask(struct vmmi_request *request,
                                   struct vmm_fault *fault);
-
-/* The pages of one stretch, all in one leaf; shared with wire. */
-struct vmmi_stretch {
-  struct vmmi_region *region;
-  struct vmmi_leaf *leaf;
-  vmm_addr_t va;
-  unsigned npages;
-};
 
 #endif

@@ -100,7 +100,6 @@ static bool is_livelock(const struct event *event)
 static int repair(struct event *event)
 {
   struct vmmi_request *request = &event->request;
-  bool gone;
   int error;
 
   if (vmmi_thread_self.nofault > 0)
@@ -108,14 +107,17 @@ static int repair(struct event *event)
   error = vmmi_resolve_locked(request);
   if (error != 0)
     return error;
-  gone = event->signal == SIGBUS && is_object_gone(request);
+  if (event->signal == SIGBUS && is_object_gone(request)) {
+    request->reason = VMM_FAULT_OBJECT;
+    error = -EIO;
+  } else if (request->unchanged && is_livelock(event)) {
+    request->reason = VMM_FAULT_LIVELOCK;
+    error = -EFAULT;
+  }
+  vmmi_resolve_count(request, error);
   request->region = NULL;
   vmmi_space_unlock(request->space);
-  if (!gone && !(request->unchanged && is_livelock(event)))
-    return 0;
-  vmmi_resolve_retract(request);
-  request->reason = gone ? VMM_FAULT_OBJECT : VMM_FAULT_LIVELOCK;
-  return gone ? -EIO : -EFAULT;
+  return error;
 }
 
 /* ---- verdicts ---- */

@@ -2,8 +2,10 @@
  * Accesses by calls against other threads: decoded code, windows, a cleaner.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/time.h>
 
 #include "probe.h"
 
@@ -144,11 +146,46 @@ START_TEST(no_update_is_lost_by_cas_against_windows_and_a_cleaner)
 }
 END_TEST
 
+static char *tick_base;
+static _Atomic unsigned ticks;
+
+/* A profiler's handler: it touches another page each time. */
+static void touch_a_page(int signal)
+{
+  (void)signal;
+  tick_base[atomic_fetch_add(&ticks, 1) % 512 * page] = 1;
+}
+
+/* S2.16, for objects */
+START_TEST(a_signal_that_touches_a_window_meets_no_lock_of_objects)
+{
+  struct vmm_space *space = space_with(512, VMM_READ | VMM_WRITE);
+  struct sigaction action = { .sa_handler = touch_a_page };
+  struct itimerval every = { { 0, 200 }, { 0, 200 } }, never = { 0 };
+  struct vmm_object_options options = { .flags = VMM_OBJECT_EXPORT };
+  struct vmm_object *object;
+
+  tick_base = vmm_space_base(space) + AT;
+  ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+  ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
+  for (unsigned i = 0; atomic_load(&ticks) < 2000; i++) {
+    ck_assert_ok(vmm_object_create(&object, page, i % 2 ? &options : NULL));
+    vmm_object_release(object);
+    if (atomic_load(&ticks) % 512 == 0)
+      ck_assert_ok(vmm_discard(space, AT, 512 * page));
+  }
+  ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+  vmm_test_end(space);
+}
+END_TEST
+
 Suite *vmm_suite_access_race(void)
 {
   Suite *suite = suite_create("access_race");
   TCase *tcase = tcase_create("access_race");
 
+  tcase_add_test(tcase,
+                 a_signal_that_touches_a_window_meets_no_lock_of_objects);
   tcase_add_test(tcase, code_is_never_kept_while_a_call_writes_it);
   tcase_add_test(tcase, no_update_is_lost_by_cas_against_windows_and_a_cleaner);
   suite_add_tcase(suite, tcase);

@@ -352,6 +352,26 @@ START_TEST(stats_of_regions_and_threads_count_their_faults)
 }
 END_TEST
 
+/* All spaces show the same zeros. */
+START_TEST(nobody_writes_the_shared_zeros)
+{
+  struct vmm_space *space = vmm_test_space(1 << 26, VMM_EXACT);
+  uint8_t *zeros;
+  int written = 1;
+
+  ck_assert_ok(vmm_map_anon(space, AT, vmm_space_page_size(space), VMM_READ));
+  ck_assert_uint_eq(vmm_test_get(space, AT), 0);
+  zeros = vmm_debug_ptr(space, AT);
+  ck_assert_ptr_nonnull(zeros);
+  vmm_try_store_u8(zeros, 1, refused);
+  written = 0;
+refused:
+  ck_assert_int_eq(written, 1);
+  ck_assert_uint_eq(*zeros, 0);
+  vmm_test_end(space);
+}
+END_TEST
+
 Suite *vmm_suite_debug(void)
 {
   Suite *suite = suite_create("debug");
@@ -370,6 +390,7 @@ Suite *vmm_suite_debug(void)
   tcase_add_test(tcase, error_text_says_why_the_last_call_failed);
   tcase_add_test(tcase, stats_fill_what_the_caller_has_room_for);
   tcase_add_test(tcase, stats_of_regions_and_threads_count_their_faults);
+  tcase_add_test(tcase, nobody_writes_the_shared_zeros);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -243,6 +243,25 @@ START_TEST(code_of_a_fork_is_told_when_its_page_is_copied)
 }
 END_TEST
 
+START_TEST(mappings_of_the_child_stay_apart_from_inherited_ones)
+{
+  struct vmm_space *parent = parent_with_pages(VMM_EXACT);
+  struct vmm_space *child = fork_of(parent);
+  struct vmm_map_options options = { .rights = VMM_READ | VMM_WRITE };
+  struct vmm_region_info info = { .struct_size = sizeof(info) };
+  vmm_addr_t va = AT + PAGES * PAGE;
+
+  options.cookie = child;
+  ck_assert_ok(vmm_map(child, &va, PAGE, &options));
+  ck_assert_ok(vmm_protect(child, AT, (PAGES + 1) * PAGE, VMM_READ));
+  ck_assert_ok(vmm_region_find(child, va, &info));
+  ck_assert_uint_eq(info.start, va);
+  ck_assert_ptr_eq(info.cookie, child);
+  vmm_test_end(child);
+  vmm_test_end(parent);
+}
+END_TEST
+
 /* S2.10 */
 START_TEST(a_debuggers_write_makes_a_private_copy)
 {
@@ -286,6 +305,7 @@ Suite *vmm_suite_fork(void)
   tcase_add_test(tcase, a_region_that_is_not_inherited_is_not_there);
   tcase_add_test(tcase, a_copy_in_place_of_a_shared_frame_stays_within_the_limit);
   tcase_add_test(tcase, code_of_a_fork_is_told_when_its_page_is_copied);
+  tcase_add_test(tcase, mappings_of_the_child_stay_apart_from_inherited_ones);
   tcase_add_test(tcase, a_debuggers_write_makes_a_private_copy);
   suite_add_tcase(suite, tcase);
   return suite;

@@ -4,8 +4,8 @@
  * call on the window's memory fails with EFAULT where a page is not installed;
  * these are what to use instead.
  *
- * Every access of this file that fails gives -EFAULT (nothing mapped, no right),
- * -ENOMEM (no frames: the host's or max_frames), -EIO (the object can't give the
+ * Every access of this file that fails gives -EFAULT (nothing mapped, no right, or
+ * the host's buffer is bad), -EINVAL (a size that is not one of those named), -ENOMEM (no frames: the host's or max_frames), -EIO (the object can't give the
  * page), and vmm_fault_last() tells the rest.  A region's or space's handler is
  * asked first, as for a signal.
  */

@@ -36,6 +36,7 @@ struct vmm_notifier {
   void (*invalidate)(struct vmm_notifier *self, vmm_addr_t va, uint64_t nbytes);
   void *arg;              /* yours */
   struct vmm_notifier *next; /* the library's */
+  uint64_t reserved[2];      /* 0 */
 };
 
 /* Adds a notifier, which stays the caller's memory until it is removed. */

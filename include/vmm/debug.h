@@ -26,8 +26,9 @@ VMM_API int vmm_dump(struct vmm_space *space, FILE *file);
 VMM_API int vmm_explain(struct vmm_space *space, vmm_addr_t va, unsigned access,
                         char *text, size_t size);
 
-/* => the page's bytes in the alias, for debuggers: readable and writable whatever
- *    the guest's rights, no bits are set; NULL if va has no frame.
+/* => the page's bytes in the alias, for debuggers: readable whatever the guest's
+ *    rights, no bits are set; zeros and pages of read-only objects are not writable:
+ *    to write, vmm_debug_write().  NULL if va was never touched.
  *    vmm_debug_ptr(space, va) can be called from gdb. */
 VMM_API void *vmm_debug_ptr(struct vmm_space *space, vmm_addr_t va);
 

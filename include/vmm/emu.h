@@ -31,7 +31,9 @@ struct vmm_cpu_options {
 
 /*
  * Makes a cpu over the space, all registers 0.  options may be NULL.
- * -ENOTSUP  an ISA that is not built in   -ENOMEM  no memory
+ * -EINVAL   not a space, reserved fields not zero
+ * -ENOTSUP  an ISA that is not built in; a space without a window (VMM_CHECKED)
+ * -ENOMEM   no memory
  */
 VMM_API int vmm_cpu_create(struct vmm_cpu **cpu, struct vmm_space *space,
                            const struct vmm_cpu_options *options);

@@ -72,7 +72,8 @@ struct vmm_code_options {
 };
 VMM_API int vmm_code_register(const void *start, size_t nbytes,
                               const struct vmm_code_options *options);
-/* When it returns, the table and handler are no longer used.
+/* When it returns, the table and handler are no longer used: so that handler may not
+ * call it, it would wait for itself.
  * -ENOENT  no range starts there */
 VMM_API int vmm_code_unregister(const void *start);
 

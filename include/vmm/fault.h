@@ -23,7 +23,7 @@ enum vmm_fault_reason {
   VMM_FAULT_NONE,
   VMM_FAULT_NO_REGION, /* nothing is mapped there */
   VMM_FAULT_RIGHTS,    /* the region lacks the right */
-  VMM_FAULT_OUTSIDE,   /* beyond the space's size, in a guard */
+  VMM_FAULT_OUTSIDE,   /* beyond the space's size, in a guard, in no window */
   VMM_FAULT_NO_MEMORY, /* the host has no memory or no mappings left */
   VMM_FAULT_LIMIT,     /* max_frames is reached */
   VMM_FAULT_OBJECT,    /* the object can't give the page: a truncated file */
@@ -43,6 +43,7 @@ struct vmm_fault {
   void *host_pc; /* the instruction; NULL if the access was a call's */
   void *info;    /* siginfo_t *; NULL if the access was a call's */
   void *context; /* ucontext_t *; NULL if the access was a call's */
+  uint64_t reserved[6]; /* 0: what later kinds of fault will tell */
 };
 
 /* What a handler answers. */

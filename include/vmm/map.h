@@ -40,6 +40,7 @@ struct vmm_map_options {
  *          that has no window (VMM_CHECKED)
  * -ENOSPC  the object's trackers find no free slot in this space
  * -EBUSY   VMM_WIRED where a tracker watches
+ * -EIO     VMM_WIRED, and the object can't give a page
  */
 VMM_API int vmm_map(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
                     const struct vmm_map_options *options);
@@ -90,7 +91,9 @@ VMM_API int vmm_discard(struct vmm_space *space, vmm_addr_t va,
  * with all the rights that the region has, so that accesses and system calls
  * on it never fault.  It reads dirty if it is writable.  Not nested.
  *
- * -ENOMEM  not mapped, no frames or host mappings; what was wired is unwired
+ * -ENOMEM  not mapped, no frames or host mappings; then all of the range is unwired,
+ *          what an earlier call wired too
+ * -EIO     the object can't give a page; likewise
  * -EACCES  the range has no rights
  * -ENOTSUP the space has no window
  * -EBUSY   a tracker watches the range (wired memory can't be tracked)

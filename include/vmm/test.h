@@ -20,7 +20,7 @@ enum vmm_test_call {
   VMM_TEST_MEMFD,     /* memfd_create, or what the host has for it */
   VMM_TEST_FTRUNCATE,
   VMM_TEST_PUNCH,     /* fallocate that frees */
-  VMM_TEST_MALLOC,    /* malloc, calloc, realloc */
+  VMM_TEST_MALLOC,    /* malloc, calloc, realloc, and memory for a region */
   VMM_TEST_SIGALTSTACK,
   VMM_TEST_CALLS      /* how many there are */
 };

@@ -7,13 +7,15 @@
  * what.  vmm_error_text() tells why the calling thread's last call failed.
  * These may come from any call and are not listed with each:
  *
- *   -EINVAL  a reserved field or an unknown flag is not zero, an address or a
+ *   -EINVAL  a handle is NULL or was destroyed, there is no place for a result,
+ *            a reserved field or an unknown flag is not zero, an address or a
  *            size is not aligned to the page or wraps, a range is empty
  *   -ESTALE  this process is the child of a plain fork(): it has no windows
  *
  * Threads.  Every function may be called by any thread at any time, except
  * where its comment says otherwise.  Functions marked "=> signal-safe" may be
- * called in a signal handler.
+ * called in a signal handler; a fault handler may call those too that
+ * <vmm/fault.h> names.
  *
  * Structures.  In an options structure zero means the default, and the
  * reserved tail must be zero.  In a structure that the library fills, the
