@@ -14,6 +14,9 @@
 uintptr_t vmmi_arch_pc(const void *context);
 void vmmi_arch_set_pc(void *context, uintptr_t pc);
 uintptr_t vmmi_arch_sp(const void *context);
+/* => an instruction that raised a signal: the pc, or what is before it, if it was
+ *    a breakpoint */
+uintptr_t vmmi_arch_insn(const void *context);
 /* The signal mask of the interrupted code. */
 void vmmi_arch_mask(const void *context, sigset_t *mask);
 
@@ -45,5 +48,17 @@ int vmmi_arch_cas(void *at, void *expected, const void *desired, size_t nbytes);
 int vmmi_arch_cas16(void *at, void *expected, const void *desired);
 /* Reads the byte, or with write not 0 writes it as it is, atomically. */
 int vmmi_arch_probe(void *byte, int write);
+
+/*
+ * Calls fn(arg), on the stack that ends at top if that is not NULL, from a frame
+ * that *sp is set to: the registers that a function must keep are in it, and the
+ * control words of the floating-point units.  They are restored, however it ends.
+ * => 0 fn returned; 1 one of the next two ended it
+ */
+int vmmi_arch_guard_run(void (*fn)(void *), void *arg, void **sp, void *top);
+/* Makes a signal's context go on where that call ends. */
+void vmmi_arch_guard_land(void *context, void *sp);
+/* Goes on there at once. */
+_Noreturn void vmmi_arch_guard_leave(void *sp);
 
 #endif

@@ -19,6 +19,7 @@ static const signed char dwarf_registers[] = {
 };
 
 enum {
+  TRAP_BREAKPOINT = 3,
   TRAP_PAGE_FAULT = 14,
   PAGE_FAULT_WRITE = 1 << 1,
   PAGE_FAULT_FETCH = 1 << 4,
@@ -47,6 +48,14 @@ void vmmi_arch_set_pc(void *context, uintptr_t pc)
 uintptr_t vmmi_arch_sp(const void *context)
 {
   return (uintptr_t)context_registers(context)[REG_RSP];
+}
+
+uintptr_t vmmi_arch_insn(const void *context)
+{
+  const greg_t *registers = context_registers(context);
+  uintptr_t pc = (uintptr_t)registers[REG_RIP];
+
+  return registers[REG_TRAPNO] == TRAP_BREAKPOINT ? pc - 1 : pc;
 }
 
 void vmmi_arch_mask(const void *context, sigset_t *mask)

@@ -56,6 +56,16 @@ static inline bool vmmi_is_power_of_2(uint64_t n)
   return n != 0 && (n & (n - 1)) == 0;
 }
 
+/* Host addresses, end excluded; both 0: none. */
+struct vmmi_span {
+  uintptr_t start, end;
+};
+
+static inline bool vmmi_span_holds(const struct vmmi_span *span, uintptr_t host)
+{
+  return host >= span->start && host < span->end;
+}
+
 static inline uint64_t vmmi_min(uint64_t a, uint64_t b)
 {
   return a < b ? a : b;

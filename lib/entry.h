@@ -16,6 +16,9 @@
  * one leaves them.  -errno of sigaction */
 int vmmi_signal_first_space(void);
 
+/* => whether faults come as that signal; signal-safe */
+bool vmmi_signal_is_ours(int signal);
+
 /* Sets *action to what would have met the signal without us.  It counts as
  * delivered: a handler with SA_RESETHAND is told once, then it is SIG_DFL.
  * => signal-safe */
@@ -29,6 +32,9 @@ void vmmi_signal_handler(int signal, siginfo_t *info, void *context);
 
 /* => where the instruction at pc goes on, or 0; lock-free, signal-safe */
 uintptr_t vmmi_extable_find(uintptr_t pc);
+
+/* => whether pc lies in registered code; lock-free, signal-safe */
+bool vmmi_extable_holds(uintptr_t pc);
 
 /* Asks the handler of the registered code that pc lies in; VMM_DECLINE if none. */
 enum vmm_verdict vmmi_extable_ask(uintptr_t pc, struct vmm_fault *fault);

@@ -171,6 +171,17 @@ uintptr_t vmmi_extable_find(uintptr_t pc)
   return fixup != 0 ? fixup : find_in(&ranges, pc);
 }
 
+bool vmmi_extable_holds(uintptr_t pc)
+{
+  size_t i = 0;
+  struct code_slot *slot = hold(&ranges, &i, pc);
+
+  if (slot == NULL)
+    return false;
+  release(slot);
+  return true;
+}
+
 enum vmm_verdict vmmi_extable_ask(uintptr_t pc, struct vmm_fault *fault)
 {
   size_t i = 0;

@@ -65,6 +65,10 @@ const char *vmm_fault_reason_name(unsigned reason)
     [VMM_FAULT_OBJECT] = "object",
     [VMM_FAULT_DISABLED] = "faults disabled",
     [VMM_FAULT_LIVELOCK] = "livelock",
+    [VMM_FAULT_STACK] = "stack overflow",
+    [VMM_FAULT_ILLEGAL] = "illegal instruction",
+    [VMM_FAULT_ARITHMETIC] = "arithmetic",
+    [VMM_FAULT_TRAP] = "trap",
   };
 
   return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : "unknown";

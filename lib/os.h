@@ -1,7 +1,7 @@
 /*
  * The host's memory, as one short contract; os_linux.c keeps it for Linux.  All
- * functions are signal-safe on the hosts we know (plain system calls), return 0
- * or -errno, and leave errno alone.  Layer 1.
+ * functions but one are signal-safe on the hosts we know (plain system calls),
+ * return 0 or -errno, and leave errno alone.  Layer 1.
  */
 #ifndef VMMI_OS_H
 #define VMMI_OS_H
@@ -63,6 +63,10 @@ void *vmmi_os_realloc(void *block, size_t nbytes);
 
 /* => how many mappings a process may have */
 uint64_t vmmi_os_mapping_limit(void);
+
+/* => where the calling thread's stack overflows to; none: it is not known, or the
+ *    stack has no guard.  Not signal-safe */
+struct vmmi_span vmmi_os_stack_overflow(void);
 
 /* Lays out the page that a child of fork() finds wiped; idempotent.  -ENOMEM */
 int vmmi_os_watch_fork(void);

@@ -24,10 +24,16 @@ size_t vmmi_os_signal_frame(void)
   return nbytes;
 }
 
+/* A counter of perf_event_open() ran over. */
+#ifndef TRAP_PERF
+#define TRAP_PERF 6
+#endif
+
 bool vmmi_os_signal_is_sent(const siginfo_t *info)
 {
   return info->si_code <= 0 ||
-         (info->si_signo == SIGBUS && info->si_code == BUS_MCEERR_AO);
+         (info->si_signo == SIGBUS && info->si_code == BUS_MCEERR_AO) ||
+         (info->si_signo == SIGTRAP && info->si_code == TRAP_PERF);
 }
 
 int vmmi_os_signal_resend(int signal, siginfo_t *info)

@@ -1,19 +1,21 @@
 #define _GNU_SOURCE 1
 /*
- * SIGNAL CONTEXT.  Everything here runs in a handler of SIGSEGV or SIGBUS, which
+ * SIGNAL CONTEXT.  Everything here runs in a handler of a synchronous signal, which
  * may have interrupted anything: no malloc, no stdio, no lazily made thread-local
  * variable, no lock but through vmmi_resolve(), no errno left changed, no longjmp.
  * What it calls says "signal-safe" where it is declared.
  *
  * All but the synchronous signals are blocked.  A fault goes its way (rule 10):
  * repair, the region's or space's handler, exception table, registered code's
- * handler, the handler before ours, the default action.  Exactly one ends it.
+ * handler, a guarded call, the handler before ours, the default action.  Exactly
+ * one ends it.
  */
 #include "entry.h"
 
 #include <errno.h>
 
 #include "arch.h"
+#include "guard.h"
 #include "os.h"
 #include "os_signal.h"
 
@@ -26,6 +28,7 @@ struct event {
   siginfo_t *info;
   void *context;
   uintptr_t pc;
+  uintptr_t insn; /* the instruction: at pc, or before it */
   struct vmmi_request request; /* window NULL: the fault is in none */
   struct vmm_fault fault;
 };
@@ -49,8 +52,14 @@ static unsigned access_kind(const struct event *event)
              : VMM_READ;
 }
 
-/* Finds the window, unless this is a child of fork(), which has the records of
- * windows only, or the library itself was interrupted, in its alias or with locks: its own accesses have entries in the exception table. */
+/* A child of fork() has the records of windows that it did not inherit. */
+static struct vmmi_window *window_of(const void *host, vmm_addr_t *va)
+{
+  return vmmi_os_in_child() ? NULL : vmmi_window_find(host, va);
+}
+
+/* Finds the window, unless the library itself was interrupted, in its alias or
+ * with its locks: its own accesses have entries in the exception table. */
 static void find_window(struct event *event, bool inside)
 {
   struct vmmi_request *request = &event->request;
@@ -58,8 +67,8 @@ static void find_window(struct event *event, bool inside)
                     event->info->si_code == BUS_ADRALN;
 
   request->va = (uintptr_t)event->info->si_addr;
-  if (!inside && !misaligned && !vmmi_os_in_child())
-    request->window = vmmi_window_find(event->info->si_addr, &request->va);
+  if (!inside && !misaligned)
+    request->window = window_of(event->info->si_addr, &request->va);
   if (request->window != NULL)
     request->space = request->window->space;
   request->access = access_kind(event);
@@ -130,15 +139,15 @@ static bool step_over(struct event *event)
   size_t nbytes = sizeof(code);
   size_t length;
 
-  if (vmmi_arch_copy(code, (const void *)event->pc, nbytes) != 0) {
-    nbytes = (size_t)vmmi_min(nbytes, page - (event->pc & (page - 1)));
-    if (vmmi_arch_copy(code, (const void *)event->pc, nbytes) != 0)
+  if (vmmi_arch_copy(code, (const void *)event->insn, nbytes) != 0) {
+    nbytes = (size_t)vmmi_min(nbytes, page - (event->insn & (page - 1)));
+    if (vmmi_arch_copy(code, (const void *)event->insn, nbytes) != 0)
       return false;
   }
   length = vmmi_arch_insn_length(code, nbytes);
   if (length == 0)
     return false;
-  vmmi_arch_set_pc(event->context, event->pc + length);
+  vmmi_arch_set_pc(event->context, event->insn + length);
   return true;
 }
 
@@ -147,6 +156,9 @@ static bool obey(struct event *event, enum vmm_verdict verdict)
 {
   switch (verdict) {
   case VMM_RETRY:
+    if (event->insn != event->pc)
+      vmmi_arch_set_pc(event->context, event->insn);
+    return true;
   case VMM_RESUME: /* the handler has set the pc */
     return true;
   case VMM_SKIP:
@@ -167,37 +179,58 @@ static void describe(struct event *event, int error)
   struct vmm_fault *fault = &event->fault;
 
   vmmi_resolve_describe(&event->request, error, fault);
-  fault->host_pc = (void *)event->pc;
+  fault->host_pc = (void *)event->insn;
   fault->info = event->info;
   fault->context = event->context;
 }
 
-/* The host's pc may say what is next, whoever's address it is. */
-static bool go_by_pc(struct event *event)
+/* The instruction may say what is next, whoever's address it is. */
+static bool go_by_insn(struct event *event)
 {
-  uintptr_t fixup = vmmi_extable_find(event->pc);
+  uintptr_t fixup = vmmi_extable_find(event->insn);
 
   if (fixup != 0) {
     vmmi_arch_set_pc(event->context, fixup);
     return true;
   }
-  return obey(event, vmmi_extable_ask(event->pc, &event->fault));
+  return obey(event, vmmi_extable_ask(event->insn, &event->fault));
 }
 
-static bool deal_with(struct event *event, bool inside)
+/* Guarded calls take what is a window's, or what their code does. */
+static bool go_to_guard(struct event *event)
+{
+  bool covered = event->fault.space != NULL ||
+                 vmmi_extable_holds(event->insn);
+  vmm_addr_t va;
+
+  if (!covered)
+    covered = window_of((void *)event->insn, &va) != NULL;
+  return vmmi_guard_end(event->context, &event->fault, covered);
+}
+
+/* A fault that is no window's.  An overflow is recorded though it may go on to the
+ * handler before ours, which has no other way to know. */
+static bool deal_with_other(struct event *event, bool inside)
+{
+  bool done = go_by_insn(event) || (!inside && go_to_guard(event));
+
+  if (!inside && (done || event->fault.reason == VMM_FAULT_STACK))
+    vmmi_resolve_give_up(NULL, &event->fault);
+  return done;
+}
+
+static bool deal_with_access(struct event *event, bool inside)
 {
   struct vmmi_request *request = &event->request;
   int error;
 
   find_window(event, inside);
   if (request->window == NULL) {
-    request->reason = VMM_FAULT_OUTSIDE;
+    request->reason = !inside && vmmi_guard_is_overflow(request->va)
+                          ? VMM_FAULT_STACK
+                          : VMM_FAULT_OUTSIDE;
     describe(event, -EFAULT);
-    if (!go_by_pc(event))
-      return false;
-    if (!inside)
-      vmmi_resolve_give_up(NULL, &event->fault);
-    return true;
+    return deal_with_other(event, inside);
   }
   error = repair(event);
   if (error == 0)
@@ -206,7 +239,33 @@ static bool deal_with(struct event *event, bool inside)
   if (obey(event, vmmi_resolve_ask(request, &event->fault)))
     return true;
   vmmi_resolve_give_up(request, &event->fault);
-  return go_by_pc(event);
+  return go_by_insn(event) || go_to_guard(event);
+}
+
+/* SIGILL, SIGFPE, SIGTRAP: there is nothing to repair. */
+static bool deal_with_insn(struct event *event, bool inside)
+{
+  struct vmmi_request *request = &event->request;
+  struct vmmi_window *window = NULL;
+
+  request->va = event->insn;
+  request->access = VMM_EXEC;
+  request->reason = event->signal == SIGILL   ? VMM_FAULT_ILLEGAL
+                    : event->signal == SIGFPE ? VMM_FAULT_ARITHMETIC
+                                              : VMM_FAULT_TRAP;
+  if (!inside)
+    window = window_of((void *)event->insn, &request->va);
+  if (window != NULL)
+    request->space = window->space;
+  describe(event, -EFAULT);
+  return deal_with_other(event, inside);
+}
+
+static bool deal_with(struct event *event, bool inside)
+{
+  if (event->signal == SIGSEGV || event->signal == SIGBUS)
+    return deal_with_access(event, inside);
+  return deal_with_insn(event, inside);
 }
 
 /* => whether the fault has ended; else the context is as it was */
@@ -216,7 +275,8 @@ static bool handle(int signal, siginfo_t *info, void *context)
   struct event event = { .signal = signal,
                          .info = info,
                          .context = context,
-                         .pc = vmmi_arch_pc(context) };
+                         .pc = vmmi_arch_pc(context),
+                         .insn = vmmi_arch_insn(context) };
   unsigned inside = self->inside;
   bool done;
 
@@ -233,14 +293,14 @@ static bool handle(int signal, siginfo_t *info, void *context)
 /* ---- those who were here before ---- */
 
 /* The default action, so that a core shows the true fault: the instruction faults
- * again, or, if there was none, the same siginfo comes again. */
+ * again, or, if there was none or it is over, the same siginfo comes again. */
 static void act_by_default(int signal, siginfo_t *info)
 {
   struct sigaction action = { .sa_handler = SIG_DFL };
   sigset_t set;
 
   sigaction(signal, &action, NULL);
-  if (!vmmi_os_signal_is_sent(info))
+  if (!vmmi_os_signal_is_sent(info) && signal != SIGTRAP)
     return;
   sigemptyset(&set);
   sigaddset(&set, signal);
@@ -300,7 +360,7 @@ int vmm_handle_signal(int signal, void *info, void *context)
   sigset_t ours, theirs;
   bool done;
 
-  if (signal != SIGSEGV && signal != SIGBUS)
+  if (!vmmi_signal_is_ours(signal))
     return 0;
   vmmi_thread_async_signals(&ours); /* and the synchronous ones are not blocked */
   pthread_sigmask(SIG_SETMASK, &ours, &theirs);

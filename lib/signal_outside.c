@@ -1,8 +1,7 @@
 #define _GNU_SOURCE 1
 /*
- * Installing, removing and looking after the handlers of SIGSEGV and SIGBUS:
- * everything about signals that does not run in signal context, but for
- * vmmi_signal_previous().
+ * Installing, removing and looking after the handlers: everything about signals
+ * that does not run in signal context, but for vmmi_signal_previous().
  *
  * Once another handler was installed over ours it may hand signals on to ours: then
  * ours stays in its place, since a second one would make a ring of the chain.
@@ -12,7 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 
-/* One of the two signals. */
+/* One of the signals. */
 struct signal_way {
   int signal;
   bool installed;            /* ours was, and was not taken away by us */
@@ -20,16 +19,31 @@ struct signal_way {
   _Atomic bool spent;        /* SA_RESETHAND: it was delivered once */
 };
 
-static struct signal_way ways[] = { { .signal = SIGSEGV }, { .signal = SIGBUS } };
-enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
+/* Memory's come first: without those nothing works. */
+static struct signal_way ways[] = { { .signal = SIGSEGV },
+                                    { .signal = SIGBUS },
+                                    { .signal = SIGILL },
+                                    { .signal = SIGFPE },
+                                    { .signal = SIGTRAP } };
+enum { WAYS = sizeof(ways) / sizeof(ways[0]), MEMORY_WAYS = 2 };
 
 static pthread_mutex_t signal_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned signal_mode = VMM_SIGNALS_OWNED;
 
+bool vmmi_signal_is_ours(int signal)
+{
+  for (int i = 0; i < WAYS; i++)
+    if (ways[i].signal == signal)
+      return true;
+  return false;
+}
+
 void vmmi_signal_previous(int signal, struct sigaction *action)
 {
-  struct signal_way *way = &ways[signal == SIGSEGV ? 0 : 1];
+  struct signal_way *way = ways;
 
+  while (way->signal != signal)
+    way++;
   *action = way->previous;
   if (action->sa_handler == SIG_DFL || action->sa_handler == SIG_IGN ||
       !((unsigned)action->sa_flags & (unsigned)SA_RESETHAND))
@@ -145,7 +159,7 @@ int vmm_signals_installed(void)
   const char *why = NULL;
 
   pthread_mutex_lock(&signal_lock);
-  for (int i = 0; i < WAYS; i++) {
+  for (int i = 0; i < MEMORY_WAYS; i++) {
     struct sigaction now;
 
     if (!ways[i].installed)

@@ -52,7 +52,9 @@ void vmmi_thread_away(struct vmmi_away *away)
   if (away->inside == 0)
     return;
   away->mask = self->mask;
+  away->guard = self->guard;
   self->inside = 0;
+  self->guard = NULL;
   pthread_sigmask(SIG_SETMASK, &away->mask, &away->ours);
 }
 
@@ -65,6 +67,7 @@ void vmmi_thread_back(const struct vmmi_away *away)
   pthread_sigmask(SIG_SETMASK, &away->ours, NULL);
   self->inside = away->inside;
   self->mask = away->mask;
+  self->guard = away->guard;
 }
 
 int vmmi_error(int error, const char *why, int host)

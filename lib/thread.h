@@ -12,10 +12,15 @@
 
 #include "base.h"
 
+struct vmmi_guard;
+
 struct vmmi_thread {
   unsigned nofault;       /* depth of vmm_nofault_begin() */
   unsigned inside;        /* depth of vmmi_thread_enter() */
   sigset_t mask;          /* what the outermost enter found */
+  struct vmmi_guard *guard;   /* the innermost guarded call that counts here */
+  struct vmmi_span overflow;  /* attached: below the thread's own stack, */
+  struct vmmi_span alternate; /* ... and its alternate signal stack */
   bool has_last;          /* last is valid */
   struct vmm_fault last;  /* the last fault that nobody repaired */
   struct vmm_stats stats; /* of this thread */
@@ -42,11 +47,13 @@ void vmmi_thread_leave(void);
 
 /*
  * Around code of the program that the library calls: from away to back it runs as
- * if the library were left, with the signal mask that the outermost enter found.
+ * if the library were left, with the signal mask that the outermost enter found,
+ * but no guarded call of before counts: it would end with ours half done.
  * => no lock held; signal-safe; does nothing outside of enter
  */
 struct vmmi_away {
   unsigned inside;
+  struct vmmi_guard *guard;
   sigset_t mask, ours;
 };
 void vmmi_thread_away(struct vmmi_away *away);

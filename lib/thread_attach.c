@@ -76,6 +76,24 @@ static void take_stack(void)
   attachment.stack = NULL;
 }
 
+/* Learns where the thread's stacks are, for faults that run out of one. */
+static void learn_stacks(void)
+{
+  struct vmmi_thread *self = &vmmi_thread_self;
+  stack_t now;
+
+  if (sigaltstack(NULL, &now) == 0)
+    self->alternate = (struct vmmi_span){ (uintptr_t)now.ss_sp,
+                                          (uintptr_t)now.ss_sp + now.ss_size };
+  self->overflow = vmmi_os_stack_overflow();
+}
+
+static void forget_stacks(void)
+{
+  vmmi_thread_self.alternate = (struct vmmi_span){ 0, 0 };
+  vmmi_thread_self.overflow = (struct vmmi_span){ 0, 0 };
+}
+
 /* Binds and touches what the handler would else meet for the first time. */
 static void touch(void)
 {
@@ -112,6 +130,7 @@ int vmm_thread_attach(void)
     return vmmi_error(-ENOMEM, "attach: pthread_setspecific", 0);
   }
   touch();
+  learn_stacks();
   attachment.attached = true;
   return 0;
 }
@@ -124,6 +143,7 @@ int vmm_thread_detach(void)
     return vmmi_error(-ENOENT, "detach: the thread is not attached", 0);
   attachment.attached = false;
   pthread_setspecific(key, NULL);
+  forget_stacks();
   take_stack();
   errno = saved;
   return 0;

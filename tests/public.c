@@ -13,6 +13,10 @@
   X(debug) \
   X(extable) \
   X(fork) \
+  X(guard) \
+  X(guard_code) \
+  X(guard_restore) \
+  X(guard_stack) \
   X(handler) \
   X(inject) \
   X(limits) \

@@ -58,7 +58,9 @@ VMM_API int vmm_host_cas(void *host, void *expected, const void *desired,
  * (entries sorted by the address of their instruction, count of them), or a
  * handler, or both: the handler is asked for what the table does not name.  The
  * handler works like a region's (<vmm/fault.h>): VMM_RESUME, VMM_RETRY, VMM_SKIP or
- * VMM_DECLINE; fault->space is NULL if the fault is in no window.
+ * VMM_DECLINE; fault->space is NULL if the fault is in no window.  It is asked
+ * about the code's SIGILL, SIGFPE and SIGTRAP too, by their reasons; there VMM_RETRY
+ * runs a breakpoint's place again.
  *
  * -EEXIST  overlaps registered code    -ENOMEM  too many ranges (1024)
  * -EINVAL  also: entries that are not sorted, or not of the range

@@ -4,11 +4,13 @@
  *   1. the page table repairs it (first touch, a stale window, young, dirty)
  *   2. the region's handler, then the space's
  *   3. the exception table, or the registered code's handler, for the host pc
- *   4. the handler that was installed before the library's, unchanged
- *   5. the default action: the instruction faults again and the core shows it
+ *   4. the innermost guarded call of the thread that takes it: <vmm/guard.h>
+ *   5. the handler that was installed before the library's, unchanged
+ *   6. the default action: the instruction faults again and the core shows it
  *
- * Exactly one of these ends it.  With faults disabled (vmm_nofault_begin) only a
- * stale window entry is repaired, and 2 is left out.
+ * Exactly one of these ends it.  A fault in no window begins at 3, and so do the
+ * SIGILL, SIGFPE and SIGTRAP of an instruction.  With faults disabled
+ * (vmm_nofault_begin) only a stale window entry is repaired, and 2 is left out.
  */
 #ifndef VMM_FAULT_H
 #define VMM_FAULT_H
@@ -29,6 +31,11 @@ enum vmm_fault_reason {
   VMM_FAULT_OBJECT,    /* the object can't give the page: a truncated file */
   VMM_FAULT_DISABLED,  /* faults are disabled and the page is not there */
   VMM_FAULT_LIVELOCK,  /* the access faults again though all is granted */
+  VMM_FAULT_STACK,     /* a stack overflows: an attached thread's, or that of
+                          vmm_guard_call_on() */
+  VMM_FAULT_ILLEGAL,    /* SIGILL, by the instruction at va (VMM_EXEC) ... */
+  VMM_FAULT_ARITHMETIC, /* SIGFPE */
+  VMM_FAULT_TRAP,       /* SIGTRAP: a breakpoint */
 };
 
 struct vmm_fault {

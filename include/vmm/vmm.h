@@ -8,6 +8,7 @@
 #include <vmm/extable.h>
 #include <vmm/fault.h>
 #include <vmm/fork.h>
+#include <vmm/guard.h>
 #include <vmm/map.h>
 #include <vmm/object.h>
 #include <vmm/pte.h>
