@@ -13,6 +13,7 @@
 #include <vmm/debug.h>
 
 #include "access.h"
+#include "map.h"
 
 /* Pages that are copied without letting signals in. */
 #define BATCH 16
@@ -173,8 +174,12 @@ int vmm_debug_write(struct vmm_space *space, vmm_addr_t to, const void *from,
 {
   struct transfer t = { space, COPY_OUT, to, (char *)(uintptr_t)from, 0,
                         nbytes, VMMI_RESOLVE_FORCE };
+  int error = transfer(&t, left);
 
-  return transfer(&t, left);
+  if (t.va != to) /* pages got other frames */
+    vmmi_wire_again(space, vmmi_align_down(to, space->page_nbytes),
+                    vmmi_align_up(t.va, space->page_nbytes));
+  return error;
 }
 
 int vmm_fill(struct vmm_space *space, vmm_addr_t to, int byte, size_t nbytes,

@@ -7,7 +7,6 @@
  * maps its offset, in any space, found by the object's list of regions.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "resolve.h"
 #include "space.h"
@@ -135,6 +134,26 @@ static uint32_t note_state(uint32_t state)
   return with_churn(state, CHURN_LIMIT - 1) | VMMI_FRAME_CODE;
 }
 
+static bool is_wired_for_writing(const struct vmmi_region *region)
+{
+  return (region->flags & VMM_WIRED) && (region->rights & VMM_WRITE);
+}
+
+/* => whether some mapping of the page must stay writable without a fault */
+static bool must_stay_writable(const struct vmmi_region *region, vmm_addr_t va)
+{
+  uint64_t offset = region->offset + (va - region->start);
+
+  if (region->object == NULL)
+    return is_wired_for_writing(region);
+  for (struct vmmi_region *r = region->object->regions; r != NULL;
+       r = r->object_next)
+    if (offset >= r->offset && offset - r->offset < r->end - r->start &&
+        is_wired_for_writing(r))
+      return true;
+  return false;
+}
+
 bool vmmi_code_note(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
 {
   struct vmmi_frame *record = vmmi_arena_frame(frame);
@@ -143,6 +162,8 @@ bool vmmi_code_note(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
   if (frame == VMMI_ZERO_FRAME)
     return true; /* nobody writes it; who replaces it will tell */
   state = atomic_load(&record->state);
+  if (!(state & VMMI_FRAME_CODE) && must_stay_writable(region, va))
+    return false;
   do
     next = note_state(state);
   while (!atomic_compare_exchange_weak(&record->state, &state, next));
@@ -151,37 +172,7 @@ bool vmmi_code_note(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
   return (next & VMMI_FRAME_CODE) != 0;
 }
 
-/* ---- the public side ---- */
-
-int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to, size_t nbytes)
-{
-  struct vmmi_request request = {
-    .space = space, .va = va, .access = VMM_EXEC, .nbytes = (uint32_t)nbytes
-  };
-  uint64_t in_page;
-  int result = vmmi_space_check(space);
-
-  if (result != 0)
-    return result;
-  in_page = va & (space->page_nbytes - 1);
-  if (to == NULL || nbytes == 0 || nbytes > space->page_nbytes - in_page)
-    return vmmi_error(-EINVAL, "fetch: more than one page", 0);
-  if (vmmi_window_overlaps(to, nbytes)) /* it is written under our lock */
-    return vmmi_error(-EINVAL, "fetch: to lies in a window", 0);
-  vmmi_thread_enter();
-  result = vmmi_resolve_call(&request);
-  if (result == 0) {
-    result = vmmi_alias_copy(to, vmmi_arena_pointer(request.frame) + in_page,
-                             nbytes);
-    if (result == 0 && !request.cacheable)
-      result = 1;
-    vmmi_space_unlock(space);
-  } else if (result == 1) { /* a handler said skip: zeros */
-    memset(to, 0, nbytes);
-  }
-  vmmi_thread_leave();
-  return result;
-}
+/* ---- notifiers ---- */
 
 int vmm_notifier_add(struct vmm_space *space, struct vmm_notifier *n)
 {

@@ -2,7 +2,8 @@
  * Forking a space.  A private frame gets one more holder, and both entries are
  * copy-on-write from then on; whoever is left alone with it takes it back without
  * a copy (page.c).  An entry that is not copy-on-write but whose frame has a
- * second holder is pinned: the child gets its copy at once.
+ * second holder is pinned: the child gets its copy at once, as it does of a wired
+ * page.
  */
 #include <errno.h>
 
@@ -66,6 +67,7 @@ static int clone_regions(struct vmm_space *child,
 struct cloning {
   struct vmm_space *child;
   struct vmmi_region *region; /* the child's */
+  bool wired;                 /* the parent's is: it keeps its rights */
   bool narrower;              /* some entry of the parent lost SWRITE */
 };
 
@@ -79,7 +81,7 @@ static int share_frame(struct cloning *cloning, vmm_addr_t va,
   if (!vmmi_pte_is_private(pte))
     return 0;
   if (!(pte & VMM_PTE_COW) &&
-      atomic_load(&vmmi_arena_frame(*frame)->refs) > 1)
+      (cloning->wired || atomic_load(&vmmi_arena_frame(*frame)->refs) > 1))
     return vmmi_page_copy_to(cloning->region, va, *frame, frame);
   vmmi_frame_hold(*frame);
   vmmi_count(&cloning->child->counters.frames, 1);
@@ -121,10 +123,12 @@ static int clone_entries(struct vmm_space *child, struct vmm_space *parent,
 {
   struct cloning cloning = { .child = child, .region = region };
   vmm_addr_t start = region->start;
+  const struct vmmi_region *theirs = vmmi_region_at(parent->regions, start);
   int error;
 
   if (vmmi_region_is_shared(region))
     return 0; /* found again by the child's own faults */
+  cloning.wired = (theirs->flags & VMM_WIRED) != 0;
   vmmi_map_lock_object(region);
   error = vmmi_pagetable_each(&parent->pt, start, region->end, clone_entry,
                               &cloning);
@@ -191,9 +195,11 @@ int vmm_inherit(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
   for (vmm_addr_t at = va; error == 0 && at < end;) {
     struct vmmi_region *region = vmmi_region_at(space->regions, at);
 
-    region->flags &= ~(uint32_t)VMMI_REGION_NOT_INHERITED;
-    if (inherit == VMM_INHERIT_NONE)
-      region->flags |= VMMI_REGION_NOT_INHERITED;
+    vmmi_map_lock_object(region);
+    region->flags = inherit == VMM_INHERIT_NONE
+                        ? region->flags | VMMI_REGION_NOT_INHERITED
+                        : region->flags & ~VMMI_REGION_NOT_INHERITED;
+    vmmi_map_unlock_object(region);
     at = region->end;
   }
   if (error == 0)

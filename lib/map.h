@@ -59,4 +59,8 @@ int vmmi_map_check_rights(const struct vmm_space *space,
  * => no lock held */
 int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
+/* The same, as far as it can, for what is wired of the range: something took rights
+ * from its pages that they are to have.  => no lock held */
+void vmmi_wire_again(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
+
 #endif

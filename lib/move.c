@@ -158,8 +158,8 @@ int vmm_move(struct vmm_space *space, vmm_addr_t from, uint64_t nbytes,
   vmmi_space_unlock(space);
   if (error == 0)
     *to = move.to;
-  if (error == 0 && move.wired) /* at worst it is installed lazily */
-    vmmi_wire_populate(space, move.to, move.to + nbytes);
+  if (error == 0 && move.wired)
+    vmmi_wire_again(space, move.to, move.to + nbytes);
   return error;
 }
 

@@ -89,8 +89,8 @@ int vmm_protect(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
   }
   vmmi_map_free_cuts(&cuts);
   vmmi_space_unlock(space);
-  if (error == 0 && wired && rights != 0)
-    vmmi_wire_populate(space, va, end); /* at worst it is installed lazily */
+  if (error == 0 && wired)
+    vmmi_wire_again(space, va, end);
   return error;
 }
 

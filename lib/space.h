@@ -134,7 +134,8 @@ void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, vmm_pte_t pte);
 /*
  * The page's frame is about to be cached as code: takes the silent write right
  * from every mapping of it.
- * => whether writers will tell; false if a pin may write it at any time
+ * => whether writers will tell; false if a pin, or a wired mapping, may be written
+ *    at any time
  * => as above
  */
 bool vmmi_code_note(struct vmmi_region *region, vmm_addr_t va, uint64_t frame);

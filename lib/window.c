@@ -68,6 +68,7 @@ int vmmi_window_open(struct vmmi_window *window, struct vmm_space *space,
   window->wired = 0;
   atomic_store(&window->pieces, 0);
   atomic_store(&window->changes, 0);
+  vmmi_budget_make_reserve();
   error = vmmi_radix_init(&window->chunks, space->pt.leaves.count);
   if (error != 0)
     return error;
@@ -164,16 +165,47 @@ unsigned vmmi_window_granted(struct vmmi_window *window, vmm_addr_t va)
 
 /* ---- flushing ---- */
 
-void vmmi_record_hide(struct vmmi_window *window, vmm_addr_t va,
-                      uint64_t nbytes)
+/* Mappings may stay where the host can't take them away, if only nobody can use
+ * them.  => whether the host did it */
+static bool try_to_hide(struct vmmi_window *window, vmm_addr_t va,
+                        uint64_t nbytes)
 {
   const struct vmmi_backend *backend = window->backend;
   char *at = window->base + va;
 
-  /* mappings may stay where the host has no memory to take them away, if only
-   * nobody can use them */
-  if (backend->unmap(at, nbytes) != 0 && backend->protect(at, nbytes, 0) != 0)
+  return backend->unmap(at, nbytes) == 0 || backend->protect(at, nbytes, 0) == 0;
+}
+
+static void forget_all(struct vmmi_window *window)
+{
+  uint64_t count = window->chunks.count;
+  struct vmmi_window_chunk *chunk;
+
+  for (uint64_t i = 0;
+       (chunk = vmmi_radix_next(&window->chunks, &i, count)) != NULL; i++) {
+    for (unsigned k = 0; k < vmmi_leaf_pages(&window->space->pt); k++)
+      vmmi_record_set(window, chunk, k, 0);
+    chunk->run = VMMI_NO_RUN;
+  }
+}
+
+void vmmi_record_hide(struct vmmi_window *window, vmm_addr_t va,
+                      uint64_t nbytes)
+{
+  bool hidden = try_to_hide(window, va, nbytes);
+
+  if (vmmi_likely(hidden))
+    return;
+  /* to cut a mapping in two takes one more, which the program may have taken */
+  vmmi_budget_open_reserve();
+  hidden = try_to_hide(window, va, nbytes);
+  vmmi_budget_close_reserve();
+  if (hidden)
+    return;
+  /* all of the window, wired pages too, is cut nowhere */
+  if (!try_to_hide(window, 0, window->space->size))
     vmmi_base_panic("window: the host refuses to take a page away");
+  forget_all(window);
 }
 
 /* Empties the stretches of a chunk that are not wired. */
@@ -208,18 +240,13 @@ void vmmi_record_flush(struct vmmi_window *window)
 
   if (whole)
     vmmi_record_hide(window, 0, window->space->size);
+  if (whole)
+    forget_all(window);
   for (uint64_t i = 0;
-       (chunk = vmmi_radix_next(&window->chunks, &i, count)) != NULL; i++) {
-    if (chunk->mapped == 0)
-      continue;
-    if (!whole) {
+       !whole && (chunk = vmmi_radix_next(&window->chunks, &i, count)) != NULL;
+       i++)
+    if (chunk->mapped != 0)
       flush_chunk(window, chunk, i << VMMI_CHUNK_SHIFT);
-      continue;
-    }
-    for (unsigned k = 0; k < vmmi_leaf_pages(&window->space->pt); k++)
-      vmmi_record_set(window, chunk, k, 0);
-    chunk->run = VMMI_NO_RUN;
-  }
   vmmi_count(&window->space->counters.flushes, 1);
   vmmi_record_host_call(window);
 }

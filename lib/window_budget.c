@@ -4,6 +4,8 @@
  */
 #include "window_budget.h"
 
+#include <pthread.h>
+
 #include <vmm/space.h>
 
 #include "os.h"
@@ -76,6 +78,53 @@ void vmmi_budget_trim(void)
   atomic_store_explicit(&resident,
                         atomic_load_explicit(&used, memory_order_relaxed),
                         memory_order_relaxed);
+}
+
+/* ---- the reserve ---- */
+
+/* Pages of alternating rights are a mapping each. */
+#define RESERVE_PAGES 16
+
+static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER;
+static char *reserve;
+
+static size_t reserve_nbytes(void)
+{
+  return (size_t)RESERVE_PAGES << vmmi_os_page_shift();
+}
+
+/* => reserve locked */
+static void fill_reserve(void)
+{
+  size_t page = (size_t)1 << vmmi_os_page_shift();
+  void *at;
+
+  if (reserve != NULL || vmmi_os_reserve(&at, NULL, reserve_nbytes(), page) != 0)
+    return; /* it is tried again when it was needed */
+  reserve = at;
+  for (size_t i = 0; i < reserve_nbytes(); i += 2 * page)
+    if (vmmi_os_protect(reserve + i, page, VMM_READ) != 0)
+      break;
+}
+
+void vmmi_budget_make_reserve(void)
+{
+  pthread_mutex_lock(&reserve_lock);
+  fill_reserve();
+  pthread_mutex_unlock(&reserve_lock);
+}
+
+void vmmi_budget_open_reserve(void)
+{
+  pthread_mutex_lock(&reserve_lock);
+  if (reserve != NULL && vmmi_os_release(reserve, reserve_nbytes()) == 0)
+    reserve = NULL;
+}
+
+void vmmi_budget_close_reserve(void)
+{
+  fill_reserve();
+  pthread_mutex_unlock(&reserve_lock);
 }
 
 void vmm_mapping_budget(uint64_t mappings)

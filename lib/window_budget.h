@@ -24,4 +24,13 @@ bool vmmi_budget_is_full(void);
  */
 void vmmi_budget_trim(void);
 
+/*
+ * A few mappings of the host that nothing is done with, so that the library can
+ * take rights away even when the program has used up all others.  The first makes
+ * the reserve, if it can; the others give it to the host, and get it again.
+ */
+void vmmi_budget_make_reserve(void);
+void vmmi_budget_open_reserve(void);
+void vmmi_budget_close_reserve(void);
+
 #endif

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "arch.h"
 #include "map.h"
 #include "tracker.h"
 
@@ -24,6 +25,7 @@ static int populate_page(struct vmm_space *space, vmm_addr_t va)
     .flags = VMMI_RESOLVE_WIRE,
   };
   struct vmmi_region *region;
+  int error;
 
   vmmi_space_lock_shared(space);
   region = vmmi_region_at(space->regions, va);
@@ -31,7 +33,12 @@ static int populate_page(struct vmm_space *space, vmm_addr_t va)
   vmmi_space_unlock(space);
   if (vmmi_window_granted(&space->window, va) & request.access)
     return 0;
-  return vmmi_resolve(&request);
+  error = vmmi_resolve(&request);
+  /* the end of a file may have gone */
+  if (error == 0 &&
+      vmmi_arch_probe(vmmi_arena_pointer(request.frame), false) != 0)
+    error = -EIO;
+  return error == -EFAULT ? -ENOMEM : error; /* unmapped meanwhile */
 }
 
 int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
@@ -43,6 +50,27 @@ int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
     error = populate_page(space, va);
   vmmi_thread_leave();
   return error;
+}
+
+void vmmi_wire_again(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
+{
+  while (va < end) {
+    struct vmmi_region *region;
+    vmm_addr_t stop = end;
+    bool wired = false;
+
+    vmmi_space_lock_shared(space);
+    region = vmmi_region_from(space->regions, va);
+    if (region != NULL) {
+      va = vmmi_max(va, region->start);
+      stop = vmmi_min(end, region->end);
+      wired = (region->flags & VMM_WIRED) && region->rights != 0;
+    }
+    vmmi_space_unlock(space);
+    if (wired && va < stop)
+      vmmi_wire_populate(space, va, stop);
+    va = stop;
+  }
 }
 
 /* => space locked */

@@ -41,7 +41,8 @@
   X(tracker) \
   X(tracker_object) \
   X(tracker_race) \
-  X(version)
+  X(version) \
+  X(wire)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);
 #define LIST(name) { #name, vmm_suite_##name },

@@ -16,8 +16,8 @@ extern "C" {
  * not READ), sets young, and takes the silent write right from every mapping of
  * the page, so that the next write by any way calls the notifiers first.
  *
- * => 0; 1 if the bytes may change untold (the page is pinned for writing, or keeps
- *    being both written and run): use them once and do not keep them
+ * => 0; 1 if the bytes may change untold (the page is pinned or wired for
+ *    writing, or keeps being both written and run): use them once and do not keep them
  * -EFAULT -ENOMEM -EIO  as in <vmm/access.h>; vmm_fault_last() tells the rest
  * -EINVAL  the bytes lie in two pages; to lies in a window
  */

@@ -27,8 +27,8 @@ VMM_API int vmm_inherit(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
  * Makes a space that is a copy-on-write clone of the parent: the same size, page,
  * guards and limits; regions with their rights, cookies and handlers, and the
  * space's handler.  Of private memory each side sees only its own writes from
- * here on.  A page that is pinned is copied at once, so that the pin stays with
- * the parent.  The child's pages are old; private ones keep their dirty bit.
+ * here on.  A page that is pinned or wired is copied at once, so that it stays the
+ * parent's.  The child's pages are old; private ones keep their dirty bit.
  * Nothing is wired in it, no tracker, notifier or pin goes along.
  *
  * The parent is locked meanwhile.  The price is a few operations for each page
