@@ -2,10 +2,11 @@
  * Wiring: every page has its frame and stands in the space's window, so that
  * neither an access nor a system call ever misses it.
  */
+#include "map.h"
+
 #include <errno.h>
 
 #include "arch.h"
-#include "map.h"
 #include "tracker.h"
 
 /* What must be granted so that no access that the region allows faults. */

@@ -488,7 +488,9 @@ static void count_told(struct vmm_notifier *self, vmm_addr_t va,
 START_TEST(writes_by_calls_invalidate_code)
 {
   struct vmm_space *space = space_with(1, RW | VMM_EXEC);
-  struct watcher watcher = { { count_told, &watcher, NULL }, 0 };
+  struct watcher watcher = {
+    .notifier = { .invalidate = count_told, .arg = &watcher }
+  };
   uint32_t insn = 1, expected = 2;
 
   ck_assert_ok(vmm_notifier_add(space, &watcher.notifier));
