@@ -281,7 +281,7 @@ static void expect_told(unsigned calls)
   told.calls = 0;
 }
 
-static struct vmm_notifier notifier = { remember, &told, NULL };
+static struct vmm_notifier notifier = { .invalidate = remember, .arg = &told };
 
 /* S4.14 */
 START_TEST(code_that_is_written_is_invalidated_before_the_write_returns)
