@@ -2,6 +2,7 @@
  * Wired memory stays installed, whatever else is done: a system call on it never
  * fails, an access never faults.
  */
+#define _GNU_SOURCE
 #include <sys/mman.h>
 #include <unistd.h>
 
