@@ -25,6 +25,10 @@
 #include "linux_abi.h"
 #include "linux_isa.h"
 
+/* The most descriptors, whatever the host's limit: the table grows at once up
+ * to the highest number that the guest names. */
+enum { LINUX_NOFILE = 65536 };
+
 struct linux_fd {
   int host;    /* -1: free */
   int cloexec; /* the guest's FD_CLOEXEC */

@@ -57,9 +57,7 @@ uint64_t vmmi_fd_flags_to_guest(int flags)
 
 static uint64_t limit(const struct linux_process *p)
 {
-  uint64_t soft = p->limits[RLIMIT_NOFILE].soft;
-
-  return soft < INT_MAX ? soft : INT_MAX;
+  return p->limits[RLIMIT_NOFILE].soft; /* up to LINUX_NOFILE */
 }
 
 /* => 0, or -ENOMEM */

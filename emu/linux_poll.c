@@ -102,7 +102,7 @@ int64_t vmmi_sys_ppoll(struct linux_process *p, const uint64_t *a)
 
   if (n != 0)
     return n;
-  if (a[1] > p->limits[RLIMIT_NOFILE].soft || a[1] > 1 << 20)
+  if (a[1] > p->limits[RLIMIT_NOFILE].soft)
     return -EINVAL;
   guest = calloc(nfds + 1, sizeof *guest);
   host = calloc(nfds + 1, sizeof *host);

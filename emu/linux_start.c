@@ -196,6 +196,12 @@ static int load(struct linux_process *p, const struct linux_start *start,
   return failure;
 }
 
+static void lower(uint64_t *limit, uint64_t most)
+{
+  if (*limit > most)
+    *limit = most;
+}
+
 static void init_limits(struct linux_process *p)
 {
   for (int i = 0; i < LINUX_NRLIMITS; i++) {
@@ -206,6 +212,8 @@ static void init_limits(struct linux_process *p)
     p->limits[i].hard = limit.rlim_max;
   }
   p->limits[RLIMIT_STACK].soft = STACK_BYTES;
+  lower(&p->limits[RLIMIT_NOFILE].soft, LINUX_NOFILE);
+  lower(&p->limits[RLIMIT_NOFILE].hard, LINUX_NOFILE);
 }
 
 static int init_files(struct linux_process *p, const char *root, char *text)

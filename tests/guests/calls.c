@@ -96,6 +96,11 @@ static void descriptors(void)
   u64 limit[2] = { 0 };
   u64 eight[2] = { 8, 8 };
 
+  CHECK(call(SYS_prlimit64, 0, 7, 0, limit) == 0);
+  CHECK(limit[0] <= 65536 && limit[1] <= 65536);
+  CHECK(call(SYS_prlimit64, 0, 7, limit, 0) == 0);
+  CHECK(call(SYS_fcntl, 1, 0, 65536) == -EINVAL);
+  CHECK(call(SYS_dup3, 1, 65536, 0) == -EBADF);
   CHECK(call(SYS_dup, 1) == 3);
   CHECK(call(SYS_dup3, 1, 5, 0) == 5);
   CHECK(call(SYS_dup3, 1, 1, 0) == -EINVAL);
