@@ -57,6 +57,11 @@ void run_report_signal(struct linux_process *process,
                        const struct vmm_cpu_exit *exit);
 /* --stats */
 void run_report_stats(struct linux_process *process, double seconds);
+/* Reads the code at pc by debug pointers: telling about a page must not touch
+ * it.  => its bytes that could be read */
+enum { RUN_CODE = 4 };
+size_t run_report_peek(struct linux_process *process, vmm_addr_t pc,
+                       unsigned char code[RUN_CODE]);
 /* Writes "  0x10004: 00a58533  add x10, x11, x10" for the instruction at pc. */
 void run_report_insn(struct linux_process *process, vmm_addr_t pc);
 

@@ -6,31 +6,33 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <vmm/extable.h>
+
 #include "run.h"
 
 enum { INSN_TEXT = 128 };
 
-/* => bytes of code at pc that could be read, at most 4.  Debug pointers are
- * used: telling about a page must not touch it. */
-static size_t peek(struct linux_process *p, vmm_addr_t pc, unsigned char *code)
+size_t run_report_peek(struct linux_process *p, vmm_addr_t pc,
+                       unsigned char code[RUN_CODE])
 {
   size_t n = 0;
 
-  for (; n < 4; n++) {
-    const unsigned char *at = vmm_debug_ptr(p->space, pc + n);
+  for (; n < RUN_CODE; n++) {
+    const void *at = vmm_debug_ptr(p->space, pc + n);
 
     if (at == NULL)
       break;
-    code[n] = *at;
+    vmm_try_load_u8(code[n], at, fault);
   }
+fault: /* present, but its file is shorter now */
   return n;
 }
 
 void run_report_insn(struct linux_process *p, vmm_addr_t pc)
 {
-  unsigned char code[4];
+  unsigned char code[RUN_CODE];
   char text[INSN_TEXT];
-  size_t n = peek(p, pc, code);
+  size_t n = run_report_peek(p, pc, code);
   int length = vmm_disassemble(p->isa->name, pc, code, n, text, sizeof text);
 
   fprintf(stderr, "  0x%" PRIx64 ": ", pc);

@@ -18,16 +18,9 @@ enum { REGISTERS = 32, INSN_TEXT = 128 };
 static const char *text_at(struct run_trace *t, vmm_addr_t pc,
                            char text[INSN_TEXT])
 {
-  unsigned char code[4];
-  size_t n = 0;
+  unsigned char code[RUN_CODE];
+  size_t n = run_report_peek(t->process, pc, code);
 
-  for (; n < sizeof code; n++) {
-    const unsigned char *at = vmm_debug_ptr(t->process->space, pc + n);
-
-    if (at == NULL)
-      break;
-    code[n] = *at;
-  }
   if (vmm_disassemble(t->process->isa->name, pc, code, n, text, INSN_TEXT) < 0)
     return "?";
   return text;

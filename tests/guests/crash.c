@@ -39,6 +39,23 @@ static void bus(void)
   put_number(*page);
 }
 
+/* Likewise after its code ran. */
+static void bus_exec(void)
+{
+  static const u32 ret[2] = { 0x00008067, 0x00008067 };
+  s64 fd = call(SYS_openat, AT_FDCWD, "bus.tmp", O_RDWR | O_CREAT | O_TRUNC,
+                0700);
+  u8 *page;
+
+  call(SYS_write, fd, ret, sizeof ret);
+  page = (u8 *)call(SYS_mmap, 0, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, fd,
+                    0);
+  ((void (*)(void))page)();
+  call(SYS_ftruncate, fd, 0);
+  call(SYS_unlinkat, AT_FDCWD, "bus.tmp", 0);
+  ((void (*)(void))(page + 4))();
+}
+
 static int guest_main(int argc, char **argv)
 {
   const char *how = argc > 1 ? argv[1] : "";
@@ -46,6 +63,8 @@ static int guest_main(int argc, char **argv)
   fault(how);
   if (same(how, "bus"))
     bus();
+  if (same(how, "bus-exec"))
+    bus_exec();
   if (same(how, "ebreak"))
     asm volatile("ebreak");
   if (same(how, "illegal"))

@@ -70,6 +70,13 @@ test_case "a jump out of the space is told" \
 test_case "a stack that grows into its gap is told" \
   ends 11 stack "SIGSEGV" "write to"
 test_case "a file that got shorter is SIGBUS" ends 7 bus "SIGBUS" "object"
+test_case "and if it is code that ran" \
+  ends 7 bus-exec "SIGBUS" "no code there" "fetch from" "object"
+traced_bus() {
+  gives 135 --trace=insns,faults "$guests/crash.elf" bus-exec &&
+    grep -q 'terminated by signal 7' err
+}
+test_case "which is traced as well" traced_bus
 test_case "ebreak is SIGTRAP" ends 5 ebreak "SIGTRAP" "ebreak"
 test_case "an illegal instruction is SIGILL" ends 4 illegal "SIGILL" "ffffffff"
 test_case "a misaligned atomic is SIGBUS" \
