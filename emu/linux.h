@@ -155,9 +155,10 @@ uint64_t vmmi_fd_flags_to_guest(int flags);
 
 /* A file, as the host's *at() calls take it. */
 struct linux_place {
-  int fd;   /* a directory, or AT_FDCWD */
-  int own;  /* closed by vmmi_path_end(); -1: none */
-  int dots; /* the name is "." or ".." */
+  int fd;    /* a directory, or AT_FDCWD */
+  int own;   /* closed by vmmi_path_end(); -1: none */
+  int given; /* the host descriptor, if the guest named a descriptor; or -1 */
+  int dots;  /* the name is "." or ".." */
   char name[LINUX_PATH_MAX];
 };
 
@@ -181,6 +182,10 @@ int vmmi_path_get(struct linux_process *p, vmm_addr_t from,
 /* The guest path of an open host descriptor.  => its length, or -errno; -EXDEV:
  * outside of --root */
 int vmmi_path_of(struct linux_process *p, int host, char path[LINUX_PATH_MAX]);
+/* => whether an open host descriptor may be more than read and written: links
+ *    to it, its mode, its owner, its times, to be in it.  With --root, not if
+ *    it was given from outside.  host -1, no descriptor: yes */
+int vmmi_path_inside(struct linux_process *p, int host);
 /* => the guest descriptor if path is /proc/self/fd/N, /dev/fd/N or /dev/stdin,
  *    /dev/stdout, /dev/stderr; -1 if it is not */
 int vmmi_path_fd(const char *path);

@@ -145,13 +145,16 @@ int64_t vmmi_sys_sendfile(struct linux_process *p, const uint64_t *a)
   return n;
 }
 
+/* A descriptor's name gives no more than the descriptor: how that is open. */
 int64_t vmmi_sys_truncate(struct linux_process *p, const uint64_t *a)
 {
   struct linux_place place;
   int64_t n = vmmi_path_target(p, LINUX_AT_FDCWD, a[0], 0, &place);
 
   if (n == 0)
-    n = vmmi_linux_result(truncate(place.name, (off_t)a[1]));
+    n = vmmi_linux_result(place.given >= 0
+                            ? ftruncate(place.given, (off_t)a[1])
+                            : truncate(place.name, (off_t)a[1]));
   vmmi_path_end(&place);
   return n;
 }

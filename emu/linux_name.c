@@ -84,6 +84,29 @@ int64_t vmmi_sys_symlinkat(struct linux_process *p, const uint64_t *a)
   return n;
 }
 
+/* The entry at the path's end itself.  A slash behind it follows a link; that
+ * is not left to the host, which would follow it out of --root.  What is there
+ * then is a directory, and the answer is the error. */
+static int64_t find_itself(struct linux_process *p, uint64_t dirfd,
+                           vmm_addr_t path, int error,
+                           struct linux_place *place)
+{
+  char text[LINUX_PATH_MAX];
+  int64_t n = find_entry(p, dirfd, path, error, place);
+  int host;
+
+  if (n != 0 || strchr(place->name, '/') == NULL)
+    return n;
+  n = vmmi_path_get(p, path, text);
+  if (n != 0)
+    return n;
+  host = vmmi_path_open(p, (int64_t)dirfd, text, O_PATH | O_DIRECTORY, 0);
+  if (host < 0)
+    return host;
+  close(host);
+  return error;
+}
+
 int64_t vmmi_sys_linkat(struct linux_process *p, const uint64_t *a)
 {
   struct linux_place from;
@@ -97,7 +120,9 @@ int64_t vmmi_sys_linkat(struct linux_process *p, const uint64_t *a)
     n = vmmi_path_target(p, (int64_t)a[0], a[1], a[4] & LINUX_AT_EMPTY_PATH,
                          &from);
   else
-    n = find_entry(p, a[0], a[1], -EPERM, &from);
+    n = find_itself(p, a[0], a[1], -EPERM, &from);
+  if (n == 0 && !vmmi_path_inside(p, from.given))
+    n = -EXDEV;
   to.own = -1;
   if (n == 0)
     n = find_entry(p, a[2], a[3], -EEXIST, &to);
@@ -157,7 +182,7 @@ static int64_t read_link(struct linux_process *p, const uint64_t *a,
   struct linux_place place;
   int64_t n;
 
-  n = find_entry(p, a[0], a[1], -EINVAL, &place);
+  n = find_itself(p, a[0], a[1], -EINVAL, &place);
   if (n == 0)
     n =
       vmmi_linux_result(readlinkat(place.fd, place.name, text, LINUX_PATH_MAX));
@@ -214,26 +239,27 @@ int64_t vmmi_sys_getcwd(struct linux_process *p, const uint64_t *a)
   return length + 1;
 }
 
+/* A directory that was given from outside of --root stays outside. */
 int64_t vmmi_sys_chdir(struct linux_process *p, const uint64_t *a)
 {
   struct linux_place place;
   int64_t n = vmmi_path_target(p, LINUX_AT_FDCWD, a[0], 0, &place);
 
+  if (n == 0 && !vmmi_path_inside(p, place.given))
+    n = -EACCES;
   if (n == 0)
     n = vmmi_linux_result(chdir(place.name));
   vmmi_path_end(&place);
   return n;
 }
 
-/* A directory that was given from outside of --root stays outside. */
 int64_t vmmi_sys_fchdir(struct linux_process *p, const uint64_t *a)
 {
-  char path[LINUX_PATH_MAX];
   int host = vmmi_fd_host(p, (int64_t)a[0]);
 
   if (host < 0)
     return host;
-  if (p->root_fd >= 0 && vmmi_path_of(p, host, path) < 0)
+  if (!vmmi_path_inside(p, host))
     return -EACCES;
   return vmmi_linux_result(fchdir(host));
 }

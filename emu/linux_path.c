@@ -8,10 +8,17 @@
  * device nodes can be made.
  *
  *   confined      which files can be named, opened, changed, listed
- *   not confined  standard input, output and error as they were given
+ *   not confined  standard input, output and error, as below
  *                 devices and mounts that lie inside DIR
  *                 memory, time, disk space
  *                 the rights: those of the user who runs vmm-run
+ *
+ * A descriptor that was given from outside of DIR can be read and written as it
+ * was opened: to write is also to set the length, to read a directory is to
+ * list it.  It can be asked for its status, mapped, locked and duplicated.  By
+ * its number or any of its names it can't be opened for more (EACCES), linked
+ * to (EXDEV), entered (EACCES), or begin a path (ENOENT), and its mode, owner
+ * and times stay (EPERM).
  *
  * Without --root the guest reaches all files that the user reaches.  With and
  * without it, links of /proc that lead to descriptors of the emulator, and its
@@ -86,6 +93,13 @@ int vmmi_path_of(struct linux_process *p, int host, char path[LINUX_PATH_MAX])
   if (path[0] == '\0')
     strcpy(path, "/");
   return (int)strlen(path);
+}
+
+int vmmi_path_inside(struct linux_process *p, int host)
+{
+  char path[LINUX_PATH_MAX];
+
+  return host < 0 || p->root_fd < 0 || vmmi_path_of(p, host, path) >= 0;
 }
 
 /* With --root, the guest starts where the emulator is if that is in the root,
@@ -303,7 +317,7 @@ int vmmi_path_entry(struct linux_process *p, int64_t dirfd, vmm_addr_t from,
   const char *last;
   int error = vmmi_path_get(p, from, path);
 
-  place->own = -1;
+  place->own = place->given = -1;
   if (error != 0)
     return error;
   if (path[0] == '\0')
@@ -338,6 +352,7 @@ static int place_of_fd(struct linux_process *p, int64_t fd,
   host = vmmi_fd_host(p, fd);
   if (host < 0)
     return host;
+  place->given = host;
   name_host(place, host);
   return 0;
 }
@@ -349,7 +364,7 @@ int vmmi_path_target(struct linux_process *p, int64_t dirfd, vmm_addr_t from,
   int flags = O_PATH;
   int error;
 
-  place->own = -1;
+  place->own = place->given = -1;
   place->dots = 0;
   if (from == 0 && (at_flags & LINUX_AT_EMPTY_PATH))
     return place_of_fd(p, dirfd, place); /* as Linux 6.11 */
@@ -359,6 +374,8 @@ int vmmi_path_target(struct linux_process *p, int64_t dirfd, vmm_addr_t from,
   if (path[0] == '\0')
     return at_flags & LINUX_AT_EMPTY_PATH ? place_of_fd(p, dirfd, place)
                                           : -ENOENT;
+  if (vmmi_path_fd(path) >= 0)
+    return place_of_fd(p, vmmi_path_fd(path), place) == 0 ? 0 : -ENOENT;
   if (at_flags & LINUX_AT_SYMLINK_NOFOLLOW)
     flags |= O_NOFOLLOW;
   place->own = vmmi_path_open(p, dirfd, path, flags, 0);

@@ -185,11 +185,28 @@ int64_t vmmi_sys_faccessat2(struct linux_process *p, const uint64_t *a)
   return may_access(p, a, a[3]);
 }
 
+/* => 0 with a place whose mode, owner and times are the guest's to change */
+static int64_t find_changed(struct linux_process *p, const uint64_t *a,
+                            uint64_t flags, struct linux_place *place)
+{
+  int64_t n = vmmi_path_target(p, (int64_t)a[0], a[1], flags, place);
+
+  return n == 0 && !vmmi_path_inside(p, place->given) ? -EPERM : n;
+}
+
+/* Likewise for a descriptor.  => the host's, or -errno */
+static int find_changed_fd(struct linux_process *p, uint64_t fd)
+{
+  int host = vmmi_fd_host(p, (int64_t)fd);
+
+  return host >= 0 && !vmmi_path_inside(p, host) ? -EPERM : host;
+}
+
 static int64_t change_mode(struct linux_process *p, const uint64_t *a,
                            uint64_t flags)
 {
   struct linux_place place;
-  int64_t n = vmmi_path_target(p, (int64_t)a[0], a[1], flags, &place);
+  int64_t n = find_changed(p, a, flags, &place);
 
   if (n == 0)
     n = vmmi_linux_result(chmod(place.name, (mode_t)(a[2] & 07777)));
@@ -209,7 +226,7 @@ int64_t vmmi_sys_fchmodat2(struct linux_process *p, const uint64_t *a)
 
 int64_t vmmi_sys_fchmod(struct linux_process *p, const uint64_t *a)
 {
-  int host = vmmi_fd_host(p, (int64_t)a[0]);
+  int host = find_changed_fd(p, a[0]);
 
   return host < 0 ? host
                   : vmmi_linux_result(fchmod(host, (mode_t)(a[1] & 07777)));
@@ -222,7 +239,7 @@ int64_t vmmi_sys_fchownat(struct linux_process *p, const uint64_t *a)
 
   if (a[4] & ~(uint64_t)TARGET_FLAGS)
     return -EINVAL;
-  n = vmmi_path_target(p, (int64_t)a[0], a[1], a[4], &place);
+  n = find_changed(p, a, a[4], &place);
   if (n == 0)
     n = vmmi_linux_result(chown(place.name, (uid_t)a[2], (gid_t)a[3]));
   vmmi_path_end(&place);
@@ -231,7 +248,7 @@ int64_t vmmi_sys_fchownat(struct linux_process *p, const uint64_t *a)
 
 int64_t vmmi_sys_fchown(struct linux_process *p, const uint64_t *a)
 {
-  int host = vmmi_fd_host(p, (int64_t)a[0]);
+  int host = find_changed_fd(p, a[0]);
 
   return host < 0 ? host
                   : vmmi_linux_result(fchown(host, (uid_t)a[1], (gid_t)a[2]));
@@ -253,7 +270,7 @@ int64_t vmmi_sys_utimensat(struct linux_process *p, const uint64_t *a)
     times[i] = (struct timespec){ guest[i].sec, guest[i].nsec };
   if (a[1] == 0) /* the descriptor itself, as for futimens() */
     flags |= LINUX_AT_EMPTY_PATH;
-  n = vmmi_path_target(p, (int64_t)a[0], a[1], flags, &place);
+  n = find_changed(p, a, flags, &place);
   if (n == 0)
     n = vmmi_linux_result(
       utimensat(place.fd, place.name, a[2] != 0 ? times : NULL, 0));

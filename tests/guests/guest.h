@@ -13,18 +13,21 @@ typedef long s64;
 enum { /* asm-generic numbers */
   SYS_getcwd = 17, SYS_dup = 23, SYS_dup3 = 24, SYS_fcntl = 25,
   SYS_mkdirat = 34, SYS_unlinkat = 35, SYS_symlinkat = 36, SYS_linkat = 37,
-  SYS_ftruncate = 46, SYS_faccessat = 48, SYS_chdir = 49, SYS_fchdir = 50,
+  SYS_truncate = 45, SYS_ftruncate = 46, SYS_faccessat = 48, SYS_chdir = 49,
+  SYS_fchdir = 50, SYS_fchmod = 52, SYS_fchmodat = 53, SYS_fchownat = 54,
+  SYS_fchown = 55,
   SYS_openat = 56, SYS_close = 57, SYS_pipe2 = 59, SYS_getdents64 = 61,
   SYS_lseek = 62, SYS_read = 63, SYS_write = 64, SYS_readv = 65,
   SYS_writev = 66, SYS_pread64 = 67, SYS_ppoll = 73, SYS_readlinkat = 78,
-  SYS_newfstatat = 79, SYS_exit = 93, SYS_exit_group = 94, SYS_futex = 98,
+  SYS_newfstatat = 79, SYS_utimensat = 88, SYS_exit = 93, SYS_exit_group = 94,
+  SYS_futex = 98,
   SYS_kill = 129, SYS_rt_sigaction = 134, SYS_rt_sigprocmask = 135,
   SYS_uname = 160, SYS_getpid = 172, SYS_brk = 214, SYS_munmap = 215,
   SYS_mremap = 216, SYS_mmap = 222, SYS_mprotect = 226, SYS_madvise = 233,
   SYS_prlimit64 = 261, SYS_renameat2 = 276, SYS_getrandom = 278,
 };
 
-enum { AT_FDCWD = -100 };
+enum { AT_FDCWD = -100, AT_SYMLINK_FOLLOW = 0x400, AT_EMPTY_PATH = 0x1000 };
 enum { O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0100, O_TRUNC = 01000,
        O_NONBLOCK = 04000, O_DIRECTORY = 0200000 };
 enum { PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4 };

@@ -1,7 +1,10 @@
 /*
  * paths [WORD PATH ...]: does to each path what the word says and prints what
  * came of it, for tests of --root.  WORD: read, write, list, link, stat, cd,
- * mkdir, remove, symlink (to /outside), cwd, fdcat (reads descriptor N).
+ * mkdir, remove, symlink (to /outside), cwd, truncate (to 3 bytes), hard (links
+ * "hard" to it), steal (links "stolen" to it, links followed), chmod, chown,
+ * touch.  Of descriptor N: fdcat (reads it), fdtruncate, fdcd, fdsteal, fdchmod,
+ * fdchown, fdtouch.
  */
 #include "guest.h"
 
@@ -50,14 +53,47 @@ static void done(s64 n)
     put("ok\n");
 }
 
+static void act_on_fd(const char *word, s64 fd)
+{
+  if (same(word, "fdcat"))
+    show(fd);
+  else if (same(word, "fdtruncate"))
+    done(call(SYS_ftruncate, fd, 3));
+  else if (same(word, "fdcd"))
+    done(call(SYS_fchdir, fd));
+  else if (same(word, "fdsteal"))
+    done(call(SYS_linkat, fd, "", AT_FDCWD, "stolen", AT_EMPTY_PATH));
+  else if (same(word, "fdchmod"))
+    done(call(SYS_fchmod, fd, 0777));
+  else if (same(word, "fdchown"))
+    done(call(SYS_fchown, fd, -1, -1));
+  else if (same(word, "fdtouch"))
+    done(call(SYS_utimensat, fd, 0, 0, 0));
+}
+
+static void change(const char *word, const char *path)
+{
+  if (same(word, "truncate"))
+    done(call(SYS_truncate, path, 3));
+  else if (same(word, "hard"))
+    done(call(SYS_linkat, AT_FDCWD, path, AT_FDCWD, "hard", 0));
+  else if (same(word, "steal"))
+    done(call(SYS_linkat, AT_FDCWD, path, AT_FDCWD, "stolen",
+              AT_SYMLINK_FOLLOW));
+  else if (same(word, "chmod"))
+    done(call(SYS_fchmodat, AT_FDCWD, path, 0777));
+  else if (same(word, "chown"))
+    done(call(SYS_fchownat, AT_FDCWD, path, -1, -1, 0));
+  else if (same(word, "touch"))
+    done(call(SYS_utimensat, AT_FDCWD, path, 0, 0));
+}
+
 static void act(const char *word, const char *path)
 {
   s64 n;
 
   if (same(word, "read"))
     show(call(SYS_openat, AT_FDCWD, path, O_RDONLY));
-  else if (same(word, "fdcat"))
-    show(path[0] - '0');
   else if (same(word, "list"))
     list(call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
   else if (same(word, "write")) {
@@ -83,7 +119,10 @@ static void act(const char *word, const char *path)
     }
     put(buffer);
     put("\n");
-  }
+  } else if (word[0] == 'f' && word[1] == 'd')
+    act_on_fd(word, path[0] - '0');
+  else
+    change(word, path);
 }
 
 static int guest_main(int argc, char **argv)

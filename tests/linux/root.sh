@@ -65,13 +65,67 @@ test_case "a file is made and removed" says "$(lines ok 'written' ok)" \
 test_case "a folder is made" says "$(lines ok ok)" mkdir made stat made
 test_case ".. can't be removed" says "error 21" remove ..
 test_case ".. can't be made" says "error 17" mkdir ..
-given_folder() {
+test_case "a slash behind a link tells nothing of the outside" \
+  says "$(lines 'error 2' 'error 2' 'error 2')" \
+  link folder/ hard folder/ link absolute/
+test_case "behind one to a folder it is that folder" \
+  says "$(lines 'error 22' 'error 1' 'error 22')" \
+  link sub/parent/ hard sub/parent/ link sub/
+
+# with FILE LINE WORD PATH ...: FILE is its standard input, opened to be read
+with() {
+  input=$1
+  shift
+  says "$@" <"$input"
+}
+# A guest may do with a file from outside what its descriptor was opened for.
+given_file() {
   timeout 60 "$run" --root jail /bin/paths fdcat 0 read /dev/stdin \
     <secret >out 2>err
   cat out err
   [ "$(cat out)" = secret ]
 }
-test_case "standard input is what was given" given_folder
+test_case "standard input is what was given" given_file
+test_case "standard input is not shortened" with secret \
+  "$(lines 'error 22' 'error 22' 'error 22')" \
+  truncate /dev/stdin truncate /proc/self/fd/0 fdtruncate 0
+shortened() {
+  for word in "truncate /dev/fd/0" "fdtruncate 0"; do
+    echo 123456 >outside/log
+    # shellcheck disable=SC2086 # a word and its path
+    says ok $word <>outside/log || return 1
+    [ "$(wc -c <outside/log)" = 3 ] || return 1
+  done
+  rm outside/log
+}
+test_case "unless it was opened to be written" shortened
+not_linked() {
+  with secret "$(lines 'error 18' 'error 18' 'error 18')" \
+    steal /dev/stdin steal /dev/fd/0 fdsteal 0 && [ ! -e jail/stolen ]
+}
+test_case "standard input is not linked to" not_linked
+not_changed() {
+  touch -d 2001-02-03 secret
+  stat -c '%a %u %g %y' secret >before
+  eperm='error 1'
+  with secret "$(lines "$eperm" "$eperm" "$eperm" "$eperm" "$eperm" "$eperm")" \
+    chmod /dev/stdin chown /dev/stdin touch /dev/stdin \
+    fdchmod 0 fdchown 0 fdtouch 0 &&
+    stat -c '%a %u %g %y' secret | diff before -
+}
+test_case "its mode, owner and times stay" not_changed
+test_case "a folder from outside is not entered" with outside \
+  "$(lines 'error 13' 'error 13' /)" cd /dev/stdin fdcd 0 cwd .
+test_case "a folder of the root is" with jail/sub \
+  "$(lines ok /sub ok)" cd /dev/stdin cwd . fdcd 0
+of_the_root() {
+  echo 123456 >jail/given
+  says "$(lines ok ok ok ok ok ok ok ok)" \
+    chmod /dev/stdin chown /dev/stdin touch /dev/stdin \
+    fdchmod 0 fdchown 0 fdtouch 0 truncate /dev/stdin steal /dev/stdin \
+    <>jail/given && [ "$(cat jail/stolen)" = 123 ]
+}
+test_case "a file of the root is the guest's to change" of_the_root
 start_inside() {
   (cd jail/sub && timeout 60 "$run" --root .. /bin/paths cwd .) >out 2>err
   cat out err
