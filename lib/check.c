@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "snapshot.h"
 #include "tracker.h"
 #include "os.h"
 
@@ -167,9 +168,13 @@ static int check_entry_in(struct vmmi_check *check, struct vmmi_region *region,
   struct vmm_pte_watch watch =
       vmmi_tracker_watch(region, va, check->space->page_nbytes);
 
+  watch.all |= vmmi_snapshot_watch(region);
   if (!vmm_pte_valid(pte, watch))
     return vmmi_check_fail(va, "entry 0x%" PRIx64 " is silent without cause",
                            pte);
+  if ((watch.all & pte & VMM_PTE_SAVED) &&
+      !vmmi_snapshot_has(check->space, va))
+    return vmmi_check_fail(va, "entry 0x%" PRIx64 " is in no snapshot", pte);
   if (!(pte & VMM_PTE_PRESENT))
     return 0;
   if (rights_of(pte) & ~region->rights)
@@ -291,7 +296,7 @@ static int check_trackers(struct vmm_space *space)
 
 static bool has_pins(struct vmm_space *space)
 {
-  unsigned trackers = 0;
+  unsigned trackers = vmmi_snapshot_count(space);
 
   for (unsigned i = 0; i < VMMI_TRACKERS; i++) {
     struct vmm_tracker *tracker = atomic_load(&space->trackers[i]);
@@ -323,6 +328,8 @@ static int check_all(struct vmmi_check *check)
   check->pinned = has_pins(space);
   if (error == 0)
     error = check_trackers(space);
+  if (error == 0)
+    error = vmmi_snapshot_check(space);
   if (error == 0)
     error = vmmi_pagetable_each(&space->pt, check->va, check->end, check_entry,
                                 check);

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "snapshot.h"
 #include "tracker.h"
 
 /* What is known of one page, as an access sees it. */
@@ -57,6 +58,8 @@ static const char *pte_word(const struct view *view, unsigned access)
     return "not fetched";
   if (access == VMM_WRITE && !(pte & VMM_PTE_MODIFIED))
     return "clean";
+  if (access == VMM_WRITE && (~pte & view->watch.all & VMM_PTE_SAVED))
+    return "not in the snapshot";
   if (~pte & (access == VMM_WRITE ? view->watch.all : view->watch.access))
     return "tracked";
   if (atomic_load(&vmmi_arena_frame(vmm_pte_frame(pte))->state) &
@@ -96,6 +99,7 @@ static void look_at(struct vmm_space *space, vmm_addr_t va, struct view *view)
   if (shared)
     pthread_mutex_lock(&region->object->lock);
   view->watch = vmmi_tracker_watch(region, page, space->page_nbytes);
+  view->watch.all |= vmmi_snapshot_watch(region);
   if (shared)
     pthread_mutex_unlock(&region->object->lock);
 }

@@ -42,7 +42,7 @@ int vmm_space_destroy(struct vmm_space *space)
   if (error != 0)
     return error;
   if (atomic_load(&space->users) != 0)
-    return vmmi_error(-EBUSY, "space: a pin or a tracker uses it", 0);
+    return vmmi_error(-EBUSY, "space: a pin, a tracker or a snapshot uses it", 0);
   vmmi_thread_enter();
   vmmi_space_end(space);
   vmmi_thread_leave();

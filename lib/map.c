@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "os.h"
+#include "snapshot.h"
 #include "tracker.h"
 
 #define ALL_RIGHTS (VMM_READ | VMM_WRITE | VMM_EXEC)
@@ -180,7 +181,7 @@ static int remove_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
 {
   struct removal *removal = arg;
 
-  (void)va;
+  vmmi_snapshot_keep(removal->space, va, atomic_load(slot));
   vmmi_space_release_frame(removal->space, atomic_exchange(slot, 0),
                            &removal->batch);
   return 0;
@@ -224,7 +225,7 @@ static void remove_region(struct vmm_space *space, struct vmmi_region *region)
   vmmi_count(&space->counters.mapped, region->start - region->end);
 }
 
-static void forget_region(struct vmmi_region *region)
+void vmmi_map_forget(struct vmmi_region *region)
 {
   vmmi_map_lock_object(region);
   if (region->object != NULL) {
@@ -234,6 +235,14 @@ static void forget_region(struct vmmi_region *region)
   }
   vmmi_map_unlock_object(region);
   vmmi_region_free(region);
+}
+
+int vmmi_map_prepare_remove(struct vmm_space *space, vmm_addr_t va,
+                            vmm_addr_t end)
+{
+  int error = vmmi_tracker_reserve(space);
+
+  return error != 0 ? error : vmmi_snapshot_reserve(space, va, end);
 }
 
 void vmmi_map_remove(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
@@ -255,7 +264,7 @@ void vmmi_map_remove(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
   drop_runs(space, va, end);
   while ((region = gone) != NULL) {
     gone = region->left;
-    forget_region(region);
+    vmmi_map_forget(region);
   }
 }
 
@@ -269,7 +278,9 @@ int vmm_unmap(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
     return error;
   vmmi_space_lock(space);
   error = vmmi_map_prepare_cuts(space, &cuts, va, end);
-  if (error == 0 && (error = vmmi_tracker_reserve(space)) == 0) {
+  if (error == 0)
+    error = vmmi_map_prepare_remove(space, va, end);
+  if (error == 0) {
     vmmi_map_cut(space, &cuts, va);
     vmmi_map_cut(space, &cuts, end);
     vmmi_map_remove(space, va, end);
@@ -363,8 +374,7 @@ static struct vmmi_region *make_region(struct vmm_space *space, vmm_addr_t va,
   return region;
 }
 
-/* Links a new region to its object.  => space locked */
-static int join_object(struct vmmi_region *region)
+int vmmi_map_join(struct vmmi_region *region)
 {
   struct vmm_object *object = region->object;
   int error = 0;
@@ -449,11 +459,11 @@ static int map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
   if (error == 0)
     error = vmmi_map_prepare_cuts(space, &cuts, at, at + nbytes);
   if (error == 0)
-    error = vmmi_tracker_reserve(space);
+    error = vmmi_map_prepare_remove(space, at, at + nbytes);
   if (error != 0)
     goto out;
   region = make_region(space, at, nbytes, options);
-  error = region != NULL ? join_object(region)
+  error = region != NULL ? vmmi_map_join(region)
                          : vmmi_error(-ENOMEM, "region: malloc", ENOMEM);
   if (error != 0)
     goto out;

@@ -45,9 +45,25 @@ int vmmi_map_silence_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *code);
  * => space locked */
 void vmmi_map_silence(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
-/* Unmaps the range, whose ends are cut; vmmi_tracker_reserve() was called.
+/* Gives a region, its entries and the windows these rights; tells the notifiers.
+ * => space locked */
+void vmmi_map_set_rights(struct vmm_space *space, struct vmmi_region *region,
+                         uint32_t rights);
+
+/* Gets what unmapping the range may need in trackers and snapshots.  -ENOMEM
+ * => space locked */
+int vmmi_map_prepare_remove(struct vmm_space *space, vmm_addr_t va,
+                            vmm_addr_t end);
+/* Unmaps the range, whose ends are cut; vmmi_map_prepare_remove() was called.
  * => space locked */
 void vmmi_map_remove(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
+
+/* Links a new region to its object, if it has one; not yet to the space.
+ * -EINVAL  a space with another page size maps the object;  -ENOSPC  trackers
+ * => space locked */
+int vmmi_map_join(struct vmmi_region *region);
+/* Ends a region that is not, or no longer, in its space.  => space locked */
+void vmmi_map_forget(struct vmmi_region *region);
 
 /* -EINVAL -EACCES -ENOTSUP for rights that a mapping of the object can't have */
 int vmmi_map_check_rights(const struct vmm_space *space,

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "map.h"
+#include "snapshot.h"
 #include "tracker.h"
 
 /* ---- move ---- */
@@ -44,6 +45,7 @@ static int move_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
   struct vmmi_leaf *leaf = vmmi_pagetable_walk(&space->pt, at, false);
   vmm_pte_t pte = atomic_exchange(slot, 0);
 
+  pte = vmmi_snapshot_move(space, va, at, pte);
   if (pte & VMM_PTE_PRESENT)
     pte |= VMM_PTE_MODIFIED;
   atomic_store(&leaf->pte[vmmi_leaf_index(&space->pt, at)], pte);
@@ -98,9 +100,9 @@ static int move_locked(struct move *move, uint32_t flags)
   if (error == 0)
     error = prepare_leaves(move);
   if (error == 0)
-    error = vmmi_tracker_reserve(space);
+    error = vmmi_map_prepare_remove(space, move->to, move->to + move->nbytes);
   if (error == 0)
-    error = vmmi_tracker_reserve(space);
+    error = vmmi_snapshot_reserve_move(space, move->from, end, move->to);
   if (error == 0) {
     vmmi_map_cut(space, &from, move->from);
     vmmi_map_cut(space, &from, end);
@@ -179,7 +181,7 @@ static int discard_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
   vmm_pte_t pte = atomic_load(slot);
   vmm_pte_t next;
 
-  (void)va;
+  vmmi_snapshot_keep(discard->space, va, pte);
   do {
     next = pte & keep;
     if (vmmi_pte_is_private(pte))
@@ -231,6 +233,8 @@ int vmm_discard(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
     return error;
   vmmi_space_lock(space);
   error = check_discard(space, va, end);
+  if (error == 0)
+    error = vmmi_snapshot_reserve(space, va, end);
   while (error == 0 && va < end) {
     struct vmmi_region *region = vmmi_region_at(space->regions, va);
     vmm_addr_t stop = vmmi_min(end, region->end);

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 
+#include "snapshot.h"
 #include "tracker.h"
 
 void vmmi_page_lock(const struct vmmi_page_range *range)
@@ -222,15 +223,33 @@ static void mark(const struct work *work, unsigned access)
     vmmi_window_narrow(work->space, work->va, work->space->page_nbytes);
 }
 
+/* What the page holds goes to the latest snapshot, before it is written or gets
+ * another frame. */
+static int save_page(const struct work *work, unsigned access)
+{
+  vmm_pte_t pte = atomic_load(work->slot);
+  int error;
+
+  if (access != VMM_WRITE && (pte & VMM_PTE_PRESENT) && !(pte & VMM_PTE_COW))
+    return 0; /* a pin for reading finds it as it should be */
+  error = vmmi_snapshot_save(work->region, work->leaf, work->va, pte);
+  if (error != 0)
+    work->request->reason = VMM_FAULT_NO_MEMORY;
+  return error;
+}
+
 static int promote_one(const struct work *work, unsigned access, bool pin)
 {
   vmm_pte_t pte = atomic_load(work->slot);
   bool own = access == VMM_WRITE || pin;
-  int error = 0;
+  bool alone = (pte & VMM_PTE_COW) && own && take_back(work);
+  int error = own ? save_page(work, access) : 0;
 
+  if (error != 0)
+    return error;
   if (!(pte & VMM_PTE_PRESENT))
     error = give_frame(work, own);
-  else if ((pte & VMM_PTE_COW) && own && !take_back(work))
+  else if ((pte & VMM_PTE_COW) && own && !alone)
     error = replace_frame(work);
   if (error != 0)
     return error;
@@ -273,6 +292,9 @@ bool vmmi_page_is_coarse(const struct vmmi_page_range *range,
       request->access == VMM_EXEC)
     return false;
   if (vmmi_region_is_shared(region) && region->object->fd >= 0)
+    return false;
+  /* the latest snapshot wants a copy of each page that is written */
+  if (request->access == VMM_WRITE && vmmi_snapshot_watch(region) != 0)
     return false;
   /* a private page with bytes behind it costs a copy */
   if (region->object != NULL && !vmmi_region_is_shared(region) &&
@@ -332,6 +354,7 @@ static struct work work_on(const struct vmmi_page_range *range,
     .leaf = range->leaf,
     .slot = &range->leaf->pte[vmmi_leaf_index(&space->pt, va)],
     .va = va,
+    .watch = { .all = vmmi_snapshot_watch(range->region) },
   };
 }
 
@@ -343,8 +366,13 @@ int vmmi_page_promote(struct vmmi_page_range *range,
   uint64_t page = asked.space->page_nbytes;
   int error;
 
-  if (!coarse)
-    asked.watch = vmmi_tracker_watch(asked.region, asked.va, page);
+  if (!coarse) {
+    struct vmm_pte_watch trackers =
+        vmmi_tracker_watch(asked.region, asked.va, page);
+
+    asked.watch.access |= trackers.access;
+    asked.watch.all |= trackers.all;
+  }
   if (coarse)
     vmmi_page_widen(range);
   if (coarse && request->access == VMM_WRITE)

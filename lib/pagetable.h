@@ -14,13 +14,15 @@
 #include "arena.h"
 #include "radix.h"
 
+struct vmmi_log;
+
 typedef _Atomic vmm_pte_t vmmi_pte_slot;
 
 #define VMMI_NO_RUN UINT64_MAX
 
 struct vmmi_leaf {
   _Atomic uint64_t run; /* first frame of its run, VMMI_NO_RUN (leaf lock) */
-  uint64_t pad;
+  struct vmmi_log *log; /* what snapshots have of it, newest first (leaf lock) */
   vmmi_pte_slot pte[];  /* VMMI_CHUNK_SIZE >> page shift of them */
 };
 

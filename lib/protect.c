@@ -28,9 +28,8 @@ static int modify_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
   return 0;
 }
 
-/* => space locked, the range is one region or a part of one */
-static void protect_region(struct vmm_space *space, struct vmmi_region *region,
-                           uint32_t rights)
+void vmmi_map_set_rights(struct vmm_space *space, struct vmmi_region *region,
+                         uint32_t rights)
 {
   struct modification change = { .rights = vmmi_pte_rights(rights) };
   vmm_addr_t va = region->start;
@@ -83,7 +82,7 @@ int vmm_protect(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
 
       at = region->end;
       wired |= (region->flags & VMM_WIRED) != 0;
-      protect_region(space, region, rights);
+      vmmi_map_set_rights(space, region, rights);
     }
     vmmi_map_mend(space, va, end);
   }

@@ -27,6 +27,7 @@ struct vmmi_counters {
   _Atomic uint64_t faults_read, faults_write, faults_exec;
   _Atomic uint64_t repaired, spurious, handled, unresolved;
   _Atomic uint64_t zero_fills, zero_maps, copies;
+  _Atomic uint64_t saved, restored; /* pages, for snapshots */
   _Atomic uint64_t host_calls, installed, narrowed, flushes, invalidations;
   _Atomic uint64_t frames; /* now */
   _Atomic uint64_t mapped; /* now */
@@ -55,12 +56,14 @@ struct vmm_space {
    * of an object under the object's. */
   _Atomic(struct vmm_tracker *) trackers[VMMI_TRACKERS];
 
+  struct vmm_snapshot *snapshots; /* (s) the latest first */
+
   pthread_mutex_t notify_lock;
   struct vmm_notifier *notifiers; /* (n) */
 
   _Atomic(vmm_fault_handler *) handler;
   _Atomic(void *) handler_arg;
-  _Atomic unsigned users; /* pins and trackers */
+  _Atomic unsigned users; /* pins, trackers, snapshots */
   uint64_t serial;        /* (s) of the last region */
   struct vmm_space *next_free; /* the list of dead spaces, for reuse */
   struct vmmi_counters counters;

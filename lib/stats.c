@@ -49,6 +49,8 @@ int vmm_space_stats(struct vmm_space *space, struct vmm_stats *stats)
   now.invalidations = value_of(&counters->invalidations);
   now.frames = value_of(&counters->frames);
   now.mapped = value_of(&counters->mapped);
+  now.saved = value_of(&counters->saved);
+  now.restored = value_of(&counters->restored);
   return give_stats(stats, &now);
 }
 

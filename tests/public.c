@@ -36,6 +36,9 @@
   X(scenario_s2) \
   X(scenario_s4) \
   X(signal) \
+  X(snapshot) \
+  X(snapshot_random) \
+  X(snapshot_region) \
   X(space) \
   X(thread) \
   X(tracker) \

@@ -16,6 +16,7 @@
 #define SR VMM_PTE_SREAD
 #define SW VMM_PTE_SWRITE
 #define SX VMM_PTE_SEXEC
+#define V VMM_PTE_SAVED
 #define FRAME ((vmm_pte_t)0xabcdef0123 << VMM_PTE_FRAME_SHIFT)
 
 /* Two trackers in slots at both ends of the field. */
@@ -24,7 +25,7 @@
 
 /* Bits in the order in which a number's digits choose them. */
 static const vmm_pte_t bits[] = { P, R, W, X, A, M, VMM_PTE_SUPERVISOR, C,
-                                  T0, T7, SR, SW, SX };
+                                  T0, T7, SR, SW, SX, V };
 enum { NBITS = sizeof(bits) / sizeof(bits[0]) };
 
 static vmm_pte_t combine(unsigned choice)
@@ -38,7 +39,7 @@ static vmm_pte_t combine(unsigned choice)
   return pte;
 }
 
-/* Each tracker: none, of kind write, of kind access. */
+/* Each tracker: none, of kind write, of kind access; with a snapshot or without. */
 static struct vmm_pte_watch watching(unsigned choice)
 {
   static const vmm_pte_t slots[] = { T0, T7 };
@@ -51,6 +52,8 @@ static struct vmm_pte_watch watching(unsigned choice)
     if (choice % 3 == 2)
       watch.access |= slots[i];
   }
+  if (choice % 2 == 1)
+    watch.all |= V;
   return watch;
 }
 
@@ -245,6 +248,7 @@ START_TEST(bits_lie_where_the_drawing_says)
   ck_assert_uint_eq(P | R | W | X | A | M | VMM_PTE_SUPERVISOR | C, 0xff);
   ck_assert_uint_eq(VMM_PTE_TRACKERS, 0xff00);
   ck_assert_uint_eq(VMM_PTE_SILENT, 0x70000);
+  ck_assert_uint_eq(V, 0x80000);
   ck_assert_uint_eq(VMM_PTE_RIGHTS, R | W | X);
   ck_assert_uint_eq(VMM_PTE_TRACKER(7), 0x8000);
 }
@@ -255,7 +259,7 @@ Suite *vmm_suite_pte(void)
   Suite *suite = suite_create("pte");
   TCase *tcase = tcase_create("pte");
 
-  tcase_add_loop_test(tcase, every_operation_equals_the_table, 0, 9);
+  tcase_add_loop_test(tcase, every_operation_equals_the_table, 0, 18);
   tcase_add_test(tcase, narrowing_never_leaves_more);
   tcase_add_test(tcase, a_made_entry_is_neither_young_nor_dirty);
   tcase_add_test(tcase, bits_lie_where_the_drawing_says);

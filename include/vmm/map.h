@@ -52,7 +52,8 @@ VMM_API int vmm_map_anon(struct vmm_space *space, vmm_addr_t va,
 
 /* Unmaps what is mapped in the range; holes are allowed.  Pinned frames live
  * on until they are unpinned.
- * -ENOMEM a region must be split and there is no memory */
+ * -ENOMEM a region must be split, or a snapshot keeps the bytes, and there is no
+ *         memory */
 VMM_API int vmm_unmap(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
 
 /*
@@ -80,7 +81,7 @@ VMM_API int vmm_move(struct vmm_space *space, vmm_addr_t from, uint64_t nbytes,
  * frames are free; a private mapping of an object reads as the object; a shared
  * mapping is only forgotten by the windows.  The regions stay.
  *
- * -ENOMEM  a part of the range is not mapped
+ * -ENOMEM  a part of the range is not mapped; no memory for a snapshot
  * -EBUSY   a page of it is wired
  */
 VMM_API int vmm_discard(struct vmm_space *space, vmm_addr_t va,

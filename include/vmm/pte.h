@@ -1,15 +1,16 @@
 /*
  * The page-table entry: its bits, and the operations on them as pure functions.
  *
- *   63                        24 23    19 18 17 16 15         8 7 6 5 4 3 2 1 0
- *  +----------------------------+--------+--------+------------+---------------+
- *  |           frame            |   0    |SX SW SR| trackers   |C S M A X W R P|
- *  +----------------------------+--------+--------+------------+---------------+
+ *   63                        24 23 20 19 18 17 16 15         8 7 6 5 4 3 2 1 0
+ *  +----------------------------+-----+--+--------+------------+---------------+
+ *  |           frame            |  0  |V |SX SW SR| trackers   |C S M A X W R P|
+ *  +----------------------------+-----+--+--------+------------+---------------+
  *
  *  P  PRESENT    the entry has a frame         A  ACCESSED   young
  *  R  READ   W  WRITE   X  EXEC   rights       M  MODIFIED   dirty
  *  S  SUPERVISOR hidden from user views        C  COW        the frame is shared
  *  trackers      one bit each: accessed or written since its last clear
+ *  V  SAVED      the latest snapshot has what the page held: it may be written
  *  SR SREAD  SW SWRITE  SX SEXEC  "silent": a window may grant it, so that the
  *                access reaches memory without a fault
  *
@@ -17,7 +18,8 @@
  * silent.  What a silent bit needs (the invariant that every operation keeps):
  *
  *   SREAD  => PRESENT, ACCESSED, READ and the bit of every access tracker
- *   SWRITE => SREAD, WRITE, MODIFIED, not COW, the bit of every tracker
+ *   SWRITE => SREAD, WRITE, MODIFIED, not COW, the bit of every tracker, and
+ *             SAVED while the space has a snapshot
  *   SEXEC  => PRESENT, ACCESSED, EXEC
  *   never SWRITE and SEXEC together
  *
@@ -48,15 +50,17 @@ typedef uint64_t vmm_pte_t;
 #define VMM_PTE_SREAD ((vmm_pte_t)1 << 16)
 #define VMM_PTE_SWRITE ((vmm_pte_t)1 << 17)
 #define VMM_PTE_SEXEC ((vmm_pte_t)1 << 18)
+#define VMM_PTE_SAVED ((vmm_pte_t)1 << 19)
 
 #define VMM_PTE_RIGHTS (VMM_PTE_READ | VMM_PTE_WRITE | VMM_PTE_EXEC)
 #define VMM_PTE_SILENT (VMM_PTE_SREAD | VMM_PTE_SWRITE | VMM_PTE_SEXEC)
+#define VMM_PTE_WATCHED (VMM_PTE_TRACKERS | VMM_PTE_SAVED)
 #define VMM_PTE_FRAME_SHIFT 24
 
-/* The trackers that watch a page, as VMM_PTE_TRACKER() bits. */
+/* What watches a page: trackers, as VMM_PTE_TRACKER() bits, and snapshots. */
 struct vmm_pte_watch {
-  vmm_pte_t access; /* those of kind VMM_TRACK_ACCESS */
-  vmm_pte_t all;    /* those, and those of kind VMM_TRACK_WRITE */
+  vmm_pte_t access; /* trackers of kind VMM_TRACK_ACCESS */
+  vmm_pte_t all;    /* those, those of kind VMM_TRACK_WRITE; VMM_PTE_SAVED */
 };
 
 static inline uint64_t vmm_pte_frame(vmm_pte_t pte)
@@ -120,7 +124,7 @@ static inline vmm_pte_t vmm_pte_silence(vmm_pte_t pte, struct vmm_pte_watch watc
   const vmm_pte_t young = VMM_PTE_PRESENT | VMM_PTE_ACCESSED;
   vmm_pte_t read = young | VMM_PTE_READ | (watch.access & VMM_PTE_TRACKERS);
   vmm_pte_t write = read | VMM_PTE_SREAD | VMM_PTE_WRITE | VMM_PTE_MODIFIED |
-                    (watch.all & VMM_PTE_TRACKERS);
+                    (watch.all & VMM_PTE_WATCHED);
 
   if ((pte & read) == read)
     pte |= VMM_PTE_SREAD;
@@ -137,7 +141,7 @@ static inline vmm_pte_t vmm_pte_mkyoung(vmm_pte_t pte, struct vmm_pte_watch watc
 
 static inline vmm_pte_t vmm_pte_mkdirty(vmm_pte_t pte, struct vmm_pte_watch watch)
 {
-  pte |= VMM_PTE_MODIFIED | (watch.all & VMM_PTE_TRACKERS);
+  pte |= VMM_PTE_MODIFIED | (watch.all & VMM_PTE_WATCHED);
   return vmm_pte_silence(pte, watch);
 }
 
@@ -188,7 +192,7 @@ static inline int vmm_pte_valid(vmm_pte_t pte, struct vmm_pte_watch watch)
   const vmm_pte_t young = VMM_PTE_PRESENT | VMM_PTE_ACCESSED;
   vmm_pte_t read = young | VMM_PTE_READ | (watch.access & VMM_PTE_TRACKERS);
   vmm_pte_t write = read | VMM_PTE_SREAD | VMM_PTE_WRITE | VMM_PTE_MODIFIED |
-                    (watch.all & VMM_PTE_TRACKERS);
+                    (watch.all & VMM_PTE_WATCHED);
   vmm_pte_t exec = young | VMM_PTE_EXEC;
 
   if ((pte & VMM_PTE_SREAD) && (pte & read) != read)

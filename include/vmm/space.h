@@ -48,7 +48,7 @@ VMM_API int vmm_space_create(struct vmm_space **space,
  * Ends a space: its regions, its window and the memory that it alone held.
  * No other thread may be using it.  NULL is allowed.
  *
- * -EBUSY   a pin or a tracker uses it
+ * -EBUSY   a pin, a tracker or a snapshot uses it
  */
 VMM_API int vmm_space_destroy(struct vmm_space *space);
 

@@ -32,6 +32,8 @@ struct vmm_stats {
   uint64_t invalidations; /* ranges told to notifiers */
   uint64_t frames;        /* now: frames of its own (a space); 0 for others */
   uint64_t mapped;        /* now: bytes mapped (a space, a region) */
+  uint64_t saved;    /* pages copied for snapshots */
+  uint64_t restored; /* pages that got back what they held, from snapshots */
 };
 
 /* Of a space, all threads together.  => signal-safe */

@@ -64,6 +64,7 @@ enum {
 
 struct vmm_space;
 struct vmm_object;
+struct vmm_snapshot;
 struct vmm_tracker;
 struct vmm_pin;
 

@@ -13,6 +13,7 @@
 #include <vmm/object.h>
 #include <vmm/pte.h>
 #include <vmm/signals.h>
+#include <vmm/snapshot.h>
 #include <vmm/space.h>
 #include <vmm/stats.h>
 #include <vmm/test.h>
