@@ -139,16 +139,17 @@ static void collect(struct vmm_tracker *tracker, struct chunk *chunk)
 /* => whether the unit found a place in the runs */
 static bool report_unit(struct scan *scan, uint64_t at, uint64_t nbytes)
 {
-  struct vmm_range *last = scan->runs + scan->count;
+  struct vmm_range *last = NULL;
 
-  if (scan->count != 0 && last[-1].start + last[-1].nbytes == at) {
-    last[-1].nbytes += nbytes;
+  if (scan->count != 0)
+    last = &scan->runs[scan->count - 1];
+  if (last != NULL && last->start + last->nbytes == at) {
+    last->nbytes += nbytes;
     return true;
   }
   if (scan->count == scan->room)
     return false;
-  *last = (struct vmm_range){ at, nbytes };
-  scan->count++;
+  scan->runs[scan->count++] = (struct vmm_range){ at, nbytes };
   return true;
 }
 
