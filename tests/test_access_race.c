@@ -184,10 +184,14 @@ Suite *vmm_suite_access_race(void)
   Suite *suite = suite_create("access_race");
   TCase *tcase = tcase_create("access_race");
 
-  tcase_add_test(tcase,
-                 a_signal_that_touches_a_window_meets_no_lock_of_objects);
   tcase_add_test(tcase, code_is_never_kept_while_a_call_writes_it);
   tcase_add_test(tcase, no_update_is_lost_by_cas_against_windows_and_a_cleaner);
+  suite_add_tcase(suite, tcase);
+
+  tcase = tcase_create("interrupted");
+  tcase_set_tags(tcase, "async");
+  tcase_add_test(tcase,
+                 a_signal_that_touches_a_window_meets_no_lock_of_objects);
   suite_add_tcase(suite, tcase);
   return suite;
 }
