@@ -13,6 +13,8 @@ struct kind {
 
 static struct kind kinds[VMM_TEST_CALLS];
 
+_Atomic(void (*)(enum vmmi_step step)) vmmi_inject_stopper;
+
 bool vmmi_inject(enum vmm_test_call call)
 {
   struct kind *kind = &kinds[call];

@@ -12,4 +12,26 @@
 /* Counts a call.  => whether it is to fail; signal-safe */
 bool vmmi_inject(enum vmm_test_call call);
 
+/* Steps of a writer that faults and of a cleaner, with no lock but the space's,
+ * shared: where a test may stop a thread. */
+enum vmmi_step {
+  VMMI_STEP_CLASSIFIED, /* the region is known */
+  VMMI_STEP_PROMOTED,   /* the entry grants the access, the window not yet */
+  VMMI_STEP_INSTALLED,  /* the window too */
+  VMMI_STEP_CLEARED,    /* entries are clean, the windows not yet */
+  VMMI_STEP_NARROWED,   /* the windows too; nothing was reported yet */
+};
+
+/* NULL outside tests. */
+extern _Atomic(void (*)(enum vmmi_step step)) vmmi_inject_stopper;
+
+static inline void vmmi_inject_step(enum vmmi_step step)
+{
+  void (*stopper)(enum vmmi_step) =
+      atomic_load_explicit(&vmmi_inject_stopper, memory_order_acquire);
+
+  if (vmmi_unlikely(stopper != NULL))
+    stopper(step);
+}
+
 #endif

@@ -1,10 +1,12 @@
 /*
  * Asking what is mapped, and reading (and clearing) the bits of pages.
  */
+#include "space.h"
+
 #include <errno.h>
 #include <string.h>
 
-#include "space.h"
+#include "inject.h"
 
 int vmm_region_find(struct vmm_space *space, vmm_addr_t va,
                     struct vmm_region_info *info)
@@ -105,8 +107,10 @@ int vmm_pages(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
     memset(out, 0, nout);
   vmmi_space_lock_shared(space);
   vmmi_pagetable_each(&space->pt, va, va + nbytes, fetch_entry, &clearing);
+  vmmi_inject_step(VMMI_STEP_CLEARED);
   if (clearing.narrower)
     vmmi_window_narrow(space, va, nbytes);
+  vmmi_inject_step(VMMI_STEP_NARROWED);
   vmmi_space_unlock(space);
   return 0;
 }

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "inject.h"
 #include "page.h"
 #include "tracker.h"
 #include "window_budget.h"
@@ -290,10 +291,13 @@ int vmmi_resolve_locked(struct vmmi_request *request)
   vmmi_space_lock_shared(space);
   do {
     error = classify(&attempt);
+    vmmi_inject_step(VMMI_STEP_CLASSIFIED);
     if (error == 0)
       error = promote(&attempt);
+    vmmi_inject_step(VMMI_STEP_PROMOTED);
     if (error == 0)
       error = install(&attempt);
+    vmmi_inject_step(VMMI_STEP_INSTALLED);
   } while (error == RESTART);
   request->silent = attempt.silent;
   if (error != 0) {

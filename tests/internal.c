@@ -5,7 +5,8 @@
 
 #define SUITES(X) \
   X(arch) \
-  X(residue)
+  X(residue) \
+  X(step)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);
 #define LIST(name) { #name, vmm_suite_##name },
