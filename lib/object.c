@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "os.h"
+#include "os_file.h"
 #include "thread.h"
 
 #define MAGIC 0x766d6d6fu
@@ -186,8 +187,8 @@ static int open_fd(struct vmm_object **object, int fd, uint64_t offset,
   if (made == NULL)
     return vmmi_error(-ENOMEM, "object: malloc", ENOMEM);
   made->readonly = made->readonly || !writable;
-  own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-  error = own < 0 ? vmmi_error(-errno, "object: dup of the descriptor", errno)
+  own = vmmi_os_dup(fd);
+  error = own < 0 ? vmmi_error(own, "object: dup of the descriptor", -own)
                   : show_object(made, own, offset);
   errno = saved;
   if (error != 0) {
@@ -212,14 +213,14 @@ int vmm_object_from_fd(struct vmm_object **object, int fd, uint64_t offset,
 
 static int open_file(const char *path, uint64_t *nbytes)
 {
-  int fd = open(path, O_RDWR | O_CLOEXEC);
+  int fd = vmmi_os_open(path, O_RDWR, 0);
   struct stat st;
   int error;
 
-  if (fd < 0 && (errno == EACCES || errno == EROFS || errno == ETXTBSY))
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd == -EACCES || fd == -EROFS || fd == -ETXTBSY)
+    fd = vmmi_os_open(path, O_RDONLY, 0);
   if (fd < 0)
-    return -errno;
+    return fd;
   if (fstat(fd, &st) == 0) {
     *nbytes = (uint64_t)st.st_size;
     return fd;

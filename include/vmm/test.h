@@ -22,6 +22,13 @@ enum vmm_test_call {
   VMM_TEST_PUNCH,     /* fallocate that frees */
   VMM_TEST_MALLOC,    /* malloc, calloc, realloc, and memory for a region */
   VMM_TEST_SIGALTSTACK,
+  VMM_TEST_PTHREAD_CREATE,
+  VMM_TEST_FORK,
+  VMM_TEST_OPEN,      /* open, and what doubles a descriptor */
+  VMM_TEST_PREAD,     /* read and pread, of a snapshot's or a pager's file */
+  VMM_TEST_PWRITE,    /* write and pwrite */
+  VMM_TEST_FSYNC,
+  VMM_TEST_RENAME,
   VMM_TEST_CALLS      /* how many there are */
 };
 
