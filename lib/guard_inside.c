@@ -10,6 +10,7 @@
 #include "guard.h"
 
 #include "arch.h"
+#include "gate.h"
 
 /* The sanitizer's, where the program has it: it must forget the frames that never
  * return.  Otherwise these are NULL. */
@@ -54,12 +55,14 @@ static void begin_frames(struct frames *frames)
   frames->mask = self->mask;
   self->guard = NULL;
   self->inside = 0;
+  vmmi_gate_leave();
 }
 
 static void end_frames(const struct frames *frames, struct vmmi_guard *innermost)
 {
   struct vmmi_thread *self = &vmmi_thread_self;
 
+  vmmi_gate_pass();
   self->inside = frames->inside;
   self->mask = frames->mask;
   self->guard = innermost;

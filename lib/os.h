@@ -61,6 +61,10 @@ int vmmi_os_maps_walk(int (*visit)(const struct vmmi_os_mapping *mapping,
 void *vmmi_os_malloc(size_t nbytes);
 void *vmmi_os_realloc(void *block, size_t nbytes);
 
+/* Sleeps while the word has this value, or shorter; wakes all who sleep on it. */
+void vmmi_os_wait(_Atomic uint32_t *word, uint32_t value);
+void vmmi_os_wake(_Atomic uint32_t *word);
+
 /* => how many mappings a process may have */
 uint64_t vmmi_os_mapping_limit(void);
 
@@ -73,5 +77,7 @@ int vmmi_os_watch_fork(void);
 /* => whether this is a child of plain fork(), which has neither windows nor alias;
  *    a few instructions */
 bool vmmi_os_in_child(void);
+/* Makes such a child a process that has all: the canary lives again. */
+void vmmi_os_end_child(void);
 
 #endif

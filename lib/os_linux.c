@@ -288,3 +288,11 @@ bool vmmi_os_in_child(void)
 
   return page != NULL && *page == 0;
 }
+
+void vmmi_os_end_child(void)
+{
+  char *page = atomic_load_explicit(&canary, memory_order_acquire);
+
+  if (page != NULL)
+    *page = 1;
+}

@@ -15,6 +15,7 @@
 #include <errno.h>
 
 #include "arch.h"
+#include "gate.h"
 #include "guard.h"
 #include "os.h"
 #include "os_signal.h"
@@ -282,11 +283,15 @@ static bool handle(int signal, siginfo_t *info, void *context)
 
   if (vmmi_os_signal_is_sent(info))
     return false;
-  if (inside == 0) /* as the outermost enter does */
+  if (inside == 0) { /* as the outermost enter does */
     vmmi_arch_mask(context, &self->mask);
+    vmmi_gate_pass();
+  }
   self->inside = inside + 1;
   done = deal_with(&event, inside != 0);
   self->inside = inside;
+  if (inside == 0)
+    vmmi_gate_leave();
   return done;
 }
 

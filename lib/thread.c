@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "gate.h"
 #include "os.h"
 
 __thread struct vmmi_thread vmmi_thread_self
@@ -31,6 +32,7 @@ void vmmi_thread_enter(void)
   if (self->inside == 0) {
     vmmi_thread_async_signals(&async);
     pthread_sigmask(SIG_BLOCK, &async, &self->mask);
+    vmmi_gate_pass();
   }
   self->inside++;
 }
@@ -40,8 +42,10 @@ void vmmi_thread_leave(void)
   struct vmmi_thread *self = &vmmi_thread_self;
 
   vmmi_assert(self->inside > 0, "vmmi_thread_leave: not inside");
-  if (--self->inside == 0)
-    pthread_sigmask(SIG_SETMASK, &self->mask, NULL);
+  if (--self->inside > 0)
+    return;
+  vmmi_gate_leave();
+  pthread_sigmask(SIG_SETMASK, &self->mask, NULL);
 }
 
 void vmmi_thread_away(struct vmmi_away *away)
@@ -49,12 +53,14 @@ void vmmi_thread_away(struct vmmi_away *away)
   struct vmmi_thread *self = &vmmi_thread_self;
 
   away->inside = self->inside;
+  self->away++;
   if (away->inside == 0)
     return;
   away->mask = self->mask;
   away->guard = self->guard;
   self->inside = 0;
   self->guard = NULL;
+  vmmi_gate_leave();
   pthread_sigmask(SIG_SETMASK, &away->mask, &away->ours);
 }
 
@@ -62,9 +68,11 @@ void vmmi_thread_back(const struct vmmi_away *away)
 {
   struct vmmi_thread *self = &vmmi_thread_self;
 
+  self->away--;
   if (away->inside == 0)
     return;
   pthread_sigmask(SIG_SETMASK, &away->ours, NULL);
+  vmmi_gate_pass();
   self->inside = away->inside;
   self->mask = away->mask;
   self->guard = away->guard;

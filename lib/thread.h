@@ -17,6 +17,7 @@ struct vmmi_guard;
 struct vmmi_thread {
   unsigned nofault;       /* depth of vmm_nofault_begin() */
   unsigned inside;        /* depth of vmmi_thread_enter() */
+  unsigned away;          /* depth of vmmi_thread_away(): of callbacks */
   sigset_t mask;          /* what the outermost enter found */
   struct vmmi_guard *guard;   /* the innermost guarded call that counts here */
   struct vmmi_span overflow;  /* attached: below the thread's own stack, */
@@ -39,8 +40,9 @@ extern __thread struct vmmi_thread vmmi_thread_self
 /*
  * Around every part of the library that takes locks: asynchronous signals wait
  * meanwhile, so that a handler of the program, which may touch a window, can't
- * meet our locks.  Nests.  In our own signal handler they are blocked already;
- * it raises the depth by itself.
+ * meet our locks.  The outermost one passes the gate (gate.h).  Nests.  In our own
+ * signal handler they are blocked already; it passes the gate and raises the depth
+ * by itself.
  */
 void vmmi_thread_enter(void);
 void vmmi_thread_leave(void);
@@ -49,7 +51,7 @@ void vmmi_thread_leave(void);
  * Around code of the program that the library calls: from away to back it runs as
  * if the library were left, with the signal mask that the outermost enter found,
  * but no guarded call of before counts: it would end with ours half done.
- * => no lock held; signal-safe; does nothing outside of enter
+ * => no lock held; signal-safe; outside of enter it only counts
  */
 struct vmmi_away {
   unsigned inside;
