@@ -2,7 +2,8 @@
  * The arena and the alias.  The memory file grows by steps, each mapped into the
  * alias as it comes; frames' and runs' records are sparse arrays as long as the
  * alias.  A frame that is given back is punched out of the file before it may be
- * taken again, so a taken frame always reads as zeros.
+ * taken again, so a taken frame always reads as zeros.  Where it shares a host page
+ * with others that only zeroes it, and the run's end gives the page back.
  */
 #include "arena.h"
 
@@ -46,7 +47,6 @@ static struct {
   _Atomic bool ready;
   int fd;
   char *alias;              /* (c) */
-  unsigned shift;           /* (c) of a host page */
   uint64_t limit;           /* (c) frames in the alias */
   uint64_t extents_from;    /* (c) frames below are the arena's */
   struct vmmi_frame *frame; /* (c) a record a frame */
@@ -61,7 +61,7 @@ static struct {
 
 static uint64_t run_frames(void)
 {
-  return VMMI_CHUNK_SIZE >> arena.shift;
+  return VMMI_CHUNK_SIZE >> VMMI_FRAME_SHIFT;
 }
 
 /* A signal that touches a window must not meet the lock. */
@@ -74,7 +74,7 @@ static void lock_arena(void)
 /* => arena locked */
 static int grow(void)
 {
-  uint64_t end = arena.extents_from << arena.shift;
+  uint64_t end = arena.extents_from << VMMI_FRAME_SHIFT;
   uint64_t step = vmmi_min(vmmi_max(arena.nbytes, STEP_MIN), STEP_MAX);
   int error;
 
@@ -95,7 +95,7 @@ static int grow(void)
 static int reserve_alias(unsigned alias_shift)
 {
   uint64_t nbytes = (uint64_t)1 << alias_shift;
-  uint64_t frames = nbytes >> arena.shift;
+  uint64_t frames = nbytes >> VMMI_FRAME_SHIFT;
   uint64_t runs = nbytes >> VMMI_CHUNK_SHIFT;
   void *alias, *frame, *live, *next;
   int error = vmmi_os_reserve(&alias, NULL, nbytes, VMMI_CHUNK_SIZE);
@@ -133,7 +133,6 @@ static int set_up(void)
   unsigned alias_shift = ALIAS_SHIFT_MAX;
   int error;
 
-  arena.shift = vmmi_os_page_shift();
   if (arena.fd < 0) {
     arena.fd = vmmi_os_memory_open("libvmm", 0);
     if (arena.fd < 0)
@@ -168,7 +167,7 @@ int vmmi_arena_init(void)
 char *vmmi_arena_pointer(uint64_t frame)
 {
   vmmi_assert(frame < arena.limit, "arena_pointer: no such frame");
-  return arena.alias + (frame << arena.shift);
+  return arena.alias + (frame << VMMI_FRAME_SHIFT);
 }
 
 struct vmmi_frame *vmmi_arena_frame(uint64_t frame)
@@ -189,7 +188,7 @@ int vmmi_arena_fd(void)
 
 uint64_t vmmi_arena_offset(uint64_t frame)
 {
-  return frame << arena.shift;
+  return frame << VMMI_FRAME_SHIFT;
 }
 
 int vmmi_run_take(uint64_t *frame)
@@ -224,6 +223,9 @@ static void run_unhold(uint64_t frame, uint32_t count)
   if (atomic_fetch_sub_explicit(&arena.live[run], count,
                                 memory_order_acq_rel) != count)
     return;
+  if (vmmi_os_page_shift() > VMMI_FRAME_SHIFT) /* what was zeroed piece by piece */
+    vmmi_os_memory_punch(arena.fd, (uint64_t)run << VMMI_CHUNK_SHIFT,
+                         VMMI_CHUNK_SIZE);
   lock_arena();
   arena.next_free[run] = arena.free_list;
   arena.free_list = run;
@@ -236,7 +238,7 @@ void vmmi_run_drop(uint64_t frame)
   run_unhold(frame, 1);
 }
 
-bool vmmi_frame_take(uint64_t frame, unsigned npages)
+bool vmmi_frame_take(uint64_t frame, unsigned nframes)
 {
   uint32_t none = 0;
 
@@ -245,16 +247,16 @@ bool vmmi_frame_take(uint64_t frame, unsigned npages)
           &arena.frame[frame].refs, &none, 1, memory_order_acquire,
           memory_order_relaxed))
     return false;
-  atomic_fetch_add_explicit(&arena.live[frame / run_frames()], npages,
+  atomic_fetch_add_explicit(&arena.live[frame / run_frames()], nframes,
                             memory_order_relaxed);
   return true;
 }
 
-bool vmmi_frame_is_written(uint64_t frame, unsigned npages)
+bool vmmi_frame_is_written(uint64_t frame, unsigned nframes)
 {
   if (frame == VMMI_ZERO_FRAME)
     return false;
-  for (unsigned i = 0; i < npages; i++)
+  for (unsigned i = 0; i < nframes; i++)
     if (atomic_load(&arena.frame[frame + i].state) & VMMI_FRAME_PINS)
       return true;
   return false;
@@ -271,8 +273,8 @@ void vmmi_frame_hold(uint64_t frame)
 
 void vmmi_frame_end_batch(struct vmmi_free_batch *batch)
 {
-  uint64_t offset = batch->frame << arena.shift;
-  uint64_t nbytes = batch->count << arena.shift;
+  uint64_t offset = batch->frame << VMMI_FRAME_SHIFT;
+  uint64_t nbytes = batch->count << VMMI_FRAME_SHIFT;
 
   if (batch->count == 0 || vmmi_os_in_child()) /* the parent has them still */
     return;
@@ -295,7 +297,7 @@ static bool extends(const struct vmmi_free_batch *batch, uint64_t frame)
 }
 
 void vmmi_frame_release_batch(struct vmmi_free_batch *batch, uint64_t frame,
-                              unsigned npages)
+                              unsigned nframes)
 {
   struct vmmi_frame *record = &arena.frame[frame];
   uint32_t refs = atomic_load_explicit(&record->refs, memory_order_relaxed);
@@ -313,26 +315,26 @@ void vmmi_frame_release_batch(struct vmmi_free_batch *batch, uint64_t frame,
     vmmi_frame_end_batch(batch);
     batch->frame = frame;
   }
-  batch->count += npages;
+  batch->count += nframes;
 }
 
-void vmmi_frame_release(uint64_t frame, unsigned npages)
+void vmmi_frame_release(uint64_t frame, unsigned nframes)
 {
   struct vmmi_free_batch batch = { 0 };
 
-  vmmi_frame_release_batch(&batch, frame, npages);
+  vmmi_frame_release_batch(&batch, frame, nframes);
   vmmi_frame_end_batch(&batch);
 }
 
 int vmmi_extent_take(uint64_t *frame, uint64_t nbytes)
 {
-  uint64_t count = vmmi_align_up(nbytes, VMMI_CHUNK_SIZE) >> arena.shift;
+  uint64_t count = vmmi_align_up(nbytes, VMMI_CHUNK_SIZE) >> VMMI_FRAME_SHIFT;
   struct extent **place = &arena.extents;
   uint64_t from = arena.extents_from;
   struct extent *extent;
   int error = 0;
 
-  if (nbytes > arena.limit << arena.shift)
+  if (nbytes > arena.limit << VMMI_FRAME_SHIFT)
     return -ENOMEM;
   extent = vmmi_os_malloc(sizeof(*extent));
   if (extent == NULL)
@@ -366,7 +368,7 @@ void vmmi_extent_drop(uint64_t frame, uint64_t nbytes)
   extent = *place;
   vmmi_assert(extent != NULL, "extent_drop: not an extent");
   /* a refusal leaves it mapped until the next extent covers it */
-  vmmi_os_rereserve(arena.alias + (frame << arena.shift), nbytes);
+  vmmi_os_rereserve(arena.alias + (frame << VMMI_FRAME_SHIFT), nbytes);
   *place = extent->next;
   pthread_mutex_unlock(&arena.lock);
   free(extent);

@@ -1,14 +1,17 @@
 /*
- * Frames: the host pages that hold guest memory, numbered by their place in the
+ * Frames: the pieces of 4 KiB that hold guest memory, numbered by their place in the
  * alias, one mapping of all of them that is never protected:
  *
- *   alias + (frame << page shift) = the frame's bytes
+ *   alias + (frame << VMMI_FRAME_SHIFT) = the frame's bytes
  *
  *   0            1 .............. extents ...................... limit
  *   +------------+----------------+-------------------------------+
  *   | zero frame | arena: runs of | extents: one for each object  |
  *   |            | one memfd      | that has a descriptor         |
  *   +------------+----------------+-------------------------------+
+ *
+ * A guest page is one frame or several, and so is a host page: a checked space's pages
+ * may be smaller than the host's.  What the host is asked for is in its own pages.
  *
  * A run is VMMI_CHUNK_SIZE bytes of the arena, aligned; a leaf of a page table or
  * a chunk of an anonymous object takes one, so that a chunk's pages are neighbours
@@ -19,6 +22,8 @@
 
 #include "base.h"
 
+#define VMMI_FRAME_SHIFT 12
+#define VMMI_FRAME_SIZE ((uint64_t)1 << VMMI_FRAME_SHIFT)
 #define VMMI_CHUNK_SHIFT 21
 #define VMMI_CHUNK_SIZE ((uint64_t)1 << VMMI_CHUNK_SHIFT)
 #define VMMI_ZERO_FRAME 0
@@ -63,21 +68,21 @@ void vmmi_run_drop(uint64_t frame);
 
 /* Takes a frame of a run that the caller holds, zero-filled: refs 0 -> 1.
  * => false if somebody still holds it (a pin) */
-bool vmmi_frame_take(uint64_t frame, unsigned npages);
-/* => whether any of the npages host pages of it is pinned for writing */
-bool vmmi_frame_is_written(uint64_t frame, unsigned npages);
+bool vmmi_frame_take(uint64_t frame, unsigned nframes);
+/* => whether any of the nframes from it is pinned for writing */
+bool vmmi_frame_is_written(uint64_t frame, unsigned nframes);
 void vmmi_frame_hold(uint64_t frame);
-/* The last holder's release frees the npages host pages of it. */
-void vmmi_frame_release(uint64_t frame, unsigned npages);
+/* The last holder's release frees the nframes from it. */
+void vmmi_frame_release(uint64_t frame, unsigned nframes);
 
 /* Many releases, in ascending order, with one host call for neighbours: the
  * frames are free when the batch has ended. */
 struct vmmi_free_batch {
   uint64_t frame;
-  uint64_t count; /* host pages; 0: empty */
+  uint64_t count; /* 0: empty */
 };
 void vmmi_frame_release_batch(struct vmmi_free_batch *batch, uint64_t frame,
-                              unsigned npages);
+                              unsigned nframes);
 void vmmi_frame_end_batch(struct vmmi_free_batch *batch);
 
 /* Takes address space in the alias for nbytes of an object, where the caller

@@ -58,10 +58,16 @@ static struct vmm_object *make(uint64_t nbytes, uint32_t flags)
   return object;
 }
 
+/* => bytes of its extent, which the host maps in its own pages */
+static uint64_t shown_nbytes(const struct vmm_object *object)
+{
+  return vmmi_align_up(object->nbytes, 1u << vmmi_os_page_shift());
+}
+
 /* Gives the object its descriptor (which it owns from here) and its alias. */
 static int show_object(struct vmm_object *object, int fd, uint64_t offset)
 {
-  uint64_t nbytes = vmmi_align_up(object->nbytes, 1u << vmmi_os_page_shift());
+  uint64_t nbytes = shown_nbytes(object);
   unsigned rights = VMM_READ | (object->readonly ? 0 : VMM_WRITE);
   int error;
 
@@ -97,7 +103,7 @@ static int fill_anonymous(struct vmm_object *object, bool exported)
   int error;
 
   if (exported) {
-    int fd = vmmi_os_memory_open("libvmm-object", object->nbytes);
+    int fd = vmmi_os_memory_open("libvmm-object", shown_nbytes(object));
 
     if (fd < 0)
       return vmmi_error(fd, "object: memory file", -fd);
@@ -121,8 +127,8 @@ static int create(struct vmm_object **object, uint64_t nbytes,
   if (error != 0)
     return error;
   if (object == NULL || nbytes == 0 || nbytes > INT64_MAX ||
-      !vmmi_is_aligned(nbytes, 1u << vmmi_os_page_shift()))
-    return vmmi_error(-EINVAL, "object size: not a multiple of the page", 0);
+      !vmmi_is_aligned(nbytes, VMMI_FRAME_SIZE))
+    return vmmi_error(-EINVAL, "object size: not a multiple of 4096", 0);
   error = vmmi_arena_init();
   if (error != 0)
     return vmmi_error(error, "arena: memory file or address space", -error);
@@ -257,7 +263,7 @@ struct vmm_object *vmm_object_hold(struct vmm_object *object)
 
 static void free_runs(struct vmm_object *object)
 {
-  uint64_t pages = VMMI_CHUNK_SIZE >> vmmi_os_page_shift();
+  uint64_t frames = VMMI_CHUNK_SIZE >> VMMI_FRAME_SHIFT;
 
   for (uint64_t i = 0; i < chunks(object); i++) {
     struct vmmi_free_batch batch = { 0 };
@@ -265,11 +271,11 @@ static void free_runs(struct vmm_object *object)
 
     if (run == 0)
       continue;
-    for (uint64_t page = 0; page < pages; page++)
-      atomic_store(&vmmi_arena_frame(run - 1 + page)->state, 0);
+    for (uint64_t k = 0; k < frames; k++)
+      atomic_store(&vmmi_arena_frame(run - 1 + k)->state, 0);
     /* one frame stands for the whole run: it is punched at once */
-    if (vmmi_frame_take(run - 1, (unsigned)pages))
-      vmmi_frame_release_batch(&batch, run - 1, (unsigned)pages);
+    if (vmmi_frame_take(run - 1, (unsigned)frames))
+      vmmi_frame_release_batch(&batch, run - 1, (unsigned)frames);
     vmmi_frame_end_batch(&batch);
     vmmi_run_drop(run - 1);
   }
@@ -288,8 +294,7 @@ void vmm_object_release(struct vmm_object *object)
   vmmi_assert(object->regions == NULL, "object_release: still mapped");
   vmmi_thread_enter();
   if (object->fd >= 0)
-    vmmi_extent_drop(object->extent,
-                     vmmi_align_up(object->nbytes, 1u << vmmi_os_page_shift()));
+    vmmi_extent_drop(object->extent, shown_nbytes(object));
   else
     free_runs(object);
   vmmi_thread_leave();
@@ -313,15 +318,13 @@ int vmm_object_fd(const struct vmm_object *object)
 int vmmi_object_frame(struct vmm_object *object, uint64_t offset,
                       uint64_t *frame)
 {
-  unsigned shift = vmmi_os_page_shift();
   uint64_t *run;
   uint64_t first;
   int error;
 
-  vmmi_assert(offset < vmmi_align_up(object->nbytes, 1u << shift),
-              "object_frame: beyond the object");
+  vmmi_assert(offset < shown_nbytes(object), "object_frame: beyond the object");
   if (object->fd >= 0) {
-    *frame = object->extent + (offset >> shift);
+    *frame = object->extent + (offset >> VMMI_FRAME_SHIFT);
     return 0;
   }
   run = &object->runs[offset >> VMMI_CHUNK_SHIFT];
@@ -331,7 +334,7 @@ int vmmi_object_frame(struct vmm_object *object, uint64_t offset,
       return error;
     *run = first + 1;
   }
-  *frame = *run - 1 + ((offset & (VMMI_CHUNK_SIZE - 1)) >> shift);
+  *frame = *run - 1 + ((offset & (VMMI_CHUNK_SIZE - 1)) >> VMMI_FRAME_SHIFT);
   return 0;
 }
 
@@ -341,6 +344,6 @@ void vmmi_object_backing(const struct vmm_object *object, uint64_t frame,
   vmmi_assert(object != NULL && object->fd >= 0,
               "object_backing: no descriptor");
   *fd = object->fd;
-  *offset = object->fd_offset +
-            ((frame - object->extent) << vmmi_os_page_shift());
+  *offset =
+      object->fd_offset + ((frame - object->extent) << VMMI_FRAME_SHIFT);
 }

@@ -13,6 +13,9 @@
 
 /* => bytes of a host page, log2 */
 unsigned vmmi_os_page_shift(void);
+/* For tests, before all else: the host is taken for one with pages of 1 << shift
+ * bytes, a multiple of the true ones. */
+void vmmi_os_pretend_page_shift(unsigned shift);
 
 /* Reserves address space that nothing can access and that takes no memory: at
  * want if it is not NULL (-EEXIST if taken), else anywhere, aligned.  It is not
@@ -38,7 +41,7 @@ void vmmi_os_want_dump(void *at, size_t nbytes);
 /* => a descriptor of anonymous shared memory of nbytes, or -errno */
 int vmmi_os_memory_open(const char *name, uint64_t nbytes);
 int vmmi_os_memory_grow(int fd, uint64_t nbytes);
-/* Frees the memory of a part of it, which reads as zeros then. */
+/* Makes a part of it zeros, and frees the pages of the host that lie in it whole. */
 int vmmi_os_memory_punch(int fd, uint64_t offset, uint64_t nbytes);
 
 /* One mapping of this process.  What it shows is told apart by device and inode;

@@ -69,17 +69,37 @@ static int hide(void *at, size_t nbytes)
   return 0;
 }
 
+static _Atomic unsigned page_shift; /* 0: not asked yet */
+
+static size_t true_page(void)
+{
+  return (size_t)sysconf(_SC_PAGESIZE);
+}
+
 unsigned vmmi_os_page_shift(void)
 {
-  static _Atomic unsigned shift; /* 0: not asked yet */
-  unsigned known = atomic_load_explicit(&shift, memory_order_relaxed);
+  unsigned known = atomic_load_explicit(&page_shift, memory_order_relaxed);
 
   if (known == 0) {
-    known = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
+    known = (unsigned)__builtin_ctzl(true_page());
     /* every thread finds the same number */
-    atomic_store_explicit(&shift, known, memory_order_relaxed);
+    atomic_store_explicit(&page_shift, known, memory_order_relaxed);
   }
   return known;
+}
+
+void vmmi_os_pretend_page_shift(unsigned shift)
+{
+  vmmi_assert((size_t)1 << shift >= true_page(), "os: no multiple of the page");
+  atomic_store(&page_shift, shift);
+}
+
+/* What a host of larger pages would refuse is a mistake on a smaller one too. */
+static void assert_page(const void *at, uint64_t offset)
+{
+  vmmi_assert(vmmi_is_aligned((uintptr_t)at | offset,
+                              (uint64_t)1 << vmmi_os_page_shift()),
+              "os: not at a page of the host");
 }
 
 static const int reserve_flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -93,43 +113,54 @@ static int hide_or_release(void *at, size_t nbytes)
   return error;
 }
 
-int vmmi_os_reserve(void **at, void *want, size_t nbytes, size_t align)
+/* As map() anywhere, at a multiple of align and of the page. */
+static int map_aligned(void **at, size_t nbytes, int prot, size_t align)
 {
-  size_t page = (size_t)1 << vmmi_os_page_shift();
-  size_t slack = align > page ? align - page : 0;
+  size_t page = vmmi_max(align, (size_t)1 << vmmi_os_page_shift());
+  size_t slack = page - true_page();
   char *start;
   char *aligned;
   int error;
 
-  if (want != NULL) {
-    error = map(at, want, nbytes, PROT_NONE,
-                reserve_flags | MAP_FIXED_NOREPLACE, -1, 0);
-    if (error == 0 && *at != want) { /* a kernel that ignores the flag */
-      vmmi_os_release(*at, nbytes);
-      error = -EEXIST;
-    }
-    return error != 0 ? error : hide_or_release(*at, nbytes);
-  }
   if (nbytes + slack < nbytes)
     return -ENOMEM;
-  error = map(at, NULL, nbytes + slack, PROT_NONE, reserve_flags, -1, 0);
+  error = map(at, NULL, nbytes + slack, prot, reserve_flags, -1, 0);
   if (error != 0)
     return error;
   start = *at;
-  aligned = (char *)vmmi_align_up((uintptr_t)start, align > page ? align : page);
+  aligned = (char *)vmmi_align_up((uintptr_t)start, page);
   if (aligned > start)
     vmmi_os_release(start, (size_t)(aligned - start));
   if (start + slack > aligned)
     vmmi_os_release(aligned + nbytes, (size_t)(start + slack - aligned));
   *at = aligned;
-  return hide_or_release(aligned, nbytes);
+  return 0;
+}
+
+int vmmi_os_reserve(void **at, void *want, size_t nbytes, size_t align)
+{
+  int error;
+
+  if (want == NULL) {
+    error = map_aligned(at, nbytes, PROT_NONE, align);
+    return error != 0 ? error : hide_or_release(*at, nbytes);
+  }
+  error = map(at, want, nbytes, PROT_NONE,
+              reserve_flags | MAP_FIXED_NOREPLACE, -1, 0);
+  if (error == 0 && *at != want) { /* a kernel that ignores the flag */
+    vmmi_os_release(*at, nbytes);
+    error = -EEXIST;
+  }
+  return error != 0 ? error : hide_or_release(*at, nbytes);
 }
 
 int vmmi_os_rereserve(void *at, size_t nbytes)
 {
   void *got;
-  int error = map(&got, at, nbytes, PROT_NONE, reserve_flags | MAP_FIXED, -1, 0);
+  int error;
 
+  assert_page(at, 0);
+  error = map(&got, at, nbytes, PROT_NONE, reserve_flags | MAP_FIXED, -1, 0);
   return error != 0 ? error : hide(at, nbytes);
 }
 
@@ -144,23 +175,27 @@ int vmmi_os_release(void *at, size_t nbytes)
 
 int vmmi_os_alloc(void **at, size_t nbytes)
 {
-  return map(at, NULL, nbytes, PROT_READ | PROT_WRITE, reserve_flags, -1, 0);
+  return map_aligned(at, nbytes, PROT_READ | PROT_WRITE, 1);
 }
 
 int vmmi_os_map(void *at, size_t nbytes, unsigned prot, int fd, uint64_t offset)
 {
   void *got;
-  int error = map(&got, at, nbytes, host_prot(prot),
-                  MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, (off_t)offset);
+  int error;
 
+  assert_page(at, offset);
+  error = map(&got, at, nbytes, host_prot(prot),
+              MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, (off_t)offset);
   return error != 0 ? error : hide(at, nbytes);
 }
 
 int vmmi_os_map_zero(void *at, size_t nbytes)
 {
   void *got;
-  int error = map(&got, at, nbytes, PROT_READ, reserve_flags | MAP_FIXED, -1, 0);
+  int error;
 
+  assert_page(at, 0);
+  error = map(&got, at, nbytes, PROT_READ, reserve_flags | MAP_FIXED, -1, 0);
   return error != 0 ? error : hide(at, nbytes);
 }
 
@@ -168,6 +203,7 @@ int vmmi_os_protect(void *at, size_t nbytes, unsigned prot)
 {
   int saved = errno;
 
+  assert_page(at, nbytes);
   if (vmmi_inject(VMM_TEST_MPROTECT))
     return -ENOMEM;
   return result(mprotect(at, nbytes, host_prot(prot)), saved);

@@ -78,12 +78,13 @@ static int check_space_options(const struct vmm_space_options *options)
   static const struct vmm_space_options none;
   uint64_t page = options->page_size;
   uint64_t host = (uint64_t)1 << vmmi_os_page_shift();
+  uint64_t least = options->flags & VMM_CHECKED ? VMMI_FRAME_SIZE : host;
 
   if (memcmp(options->reserved, none.reserved, sizeof(none.reserved)) != 0)
     return vmmi_error(-EINVAL, "space options: reserved fields not zero", 0);
   if (options->flags & ~(VMM_EXACT | VMM_CHECKED))
     return vmmi_error(-EINVAL, "space options: unknown flags", 0);
-  if (!vmmi_is_power_of_2(page) || page < host || page > VMMI_CHUNK_SIZE)
+  if (!vmmi_is_power_of_2(page) || page < least || page > VMMI_CHUNK_SIZE)
     return vmmi_error(-EINVAL, "space options: page_size", 0);
   if (!vmmi_is_aligned(options->size, page) ||
       options->size > (uint64_t)1 << SIZE_MAX_SHIFT)
@@ -181,7 +182,7 @@ static int open_space(struct vmm_space *space,
   space->size = options->size;
   space->page_nbytes = options->page_size;
   space->page_shift = (unsigned)__builtin_ctz(options->page_size);
-  space->page_frames = 1u << (space->page_shift - vmmi_os_page_shift());
+  space->page_frames = 1u << (space->page_shift - VMMI_FRAME_SHIFT);
   space->flags = options->flags;
   space->max_frames = options->max_frames;
   space->options = *options;

@@ -38,7 +38,7 @@ struct vmm_space {
   uint64_t size;          /* (c) */
   uint64_t page_nbytes;   /* (c) */
   unsigned page_shift;    /* (c) */
-  unsigned page_frames;   /* (c) host pages a page */
+  unsigned page_frames;   /* (c) frames a page */
   uint32_t flags;         /* (c) VMM_EXACT */
   uint64_t max_frames;    /* (c) 0: no limit */
   struct vmm_space_options options; /* (c) that it was made with, for a fork */

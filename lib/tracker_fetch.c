@@ -267,7 +267,7 @@ static uint64_t look(struct vmm_tracker *tracker, uint64_t at, uint64_t end,
   struct chunk chunk;
 
   chunk.unit = tracker->space != NULL ? tracker->space->page_shift
-                                      : vmmi_os_page_shift();
+                                      : VMMI_FRAME_SHIFT;
   while (!scan->full && (at = skip_empty(tracker, at, end)) < end) {
     chunk.start = at;
     chunk.end = vmmi_min(vmmi_align_up(at + 1, VMMI_CHUNK_SIZE), end);
@@ -294,7 +294,7 @@ static int check_look(const struct vmm_tracker *tracker, uint64_t start,
   if (vmmi_window_overlaps(runs, *nruns * sizeof(runs[0])))
     return vmmi_error(-EINVAL, "tracker: runs lies in a window", 0);
   unit = tracker->space != NULL ? tracker->space->page_nbytes
-                                : (uint64_t)1 << vmmi_os_page_shift();
+                                : VMMI_FRAME_SIZE;
   if (nbytes == 0 || !vmmi_is_aligned(start | nbytes, unit) ||
       start < tracker->start || start > tracker->end ||
       nbytes > tracker->end - start)

@@ -210,7 +210,7 @@ static int check_object_range(const struct vmm_object *object, uint64_t offset,
 
   if (!vmmi_object_valid(object))
     return vmmi_error(-EINVAL, "tracker: not an object", 0);
-  if (nbytes == 0 || !vmmi_is_aligned(offset | nbytes, page) ||
+  if (nbytes == 0 || !vmmi_is_aligned(offset | nbytes, VMMI_FRAME_SIZE) ||
       offset + nbytes < offset ||
       offset + nbytes > vmmi_align_up(object->nbytes, page))
     return vmmi_error(-EINVAL, "tracker: not a range of the object", 0);

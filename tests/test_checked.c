@@ -12,6 +12,19 @@
 #define AT 0x40000000u
 #define PAGES 32u
 
+/* With pages of 4 KiB, whatever the host's. */
+static struct vmm_space *checked_space(uint64_t size)
+{
+  struct vmm_space_options options = { 0 };
+  struct vmm_space *space;
+
+  options.size = size;
+  options.flags = VMM_CHECKED;
+  options.page_size = PAGE;
+  ck_assert_ok(vmm_space_create(&space, &options));
+  return space;
+}
+
 /* One random operation, the same on both spaces; => what came of it */
 struct outcome {
   int result;
@@ -25,7 +38,8 @@ static struct outcome operate(struct vmm_space *space, unsigned choice,
                               vmm_addr_t va, size_t nbytes, unsigned rights)
 {
   struct outcome outcome = { 0 };
-  vmm_addr_t page = va & ~(vmm_addr_t)(PAGE - 1);
+  uint64_t unit = vmm_space_page_size(space);
+  vmm_addr_t page = va & ~(vmm_addr_t)(unit - 1);
 
   switch (choice) {
   case 0:
@@ -35,23 +49,23 @@ static struct outcome operate(struct vmm_space *space, unsigned choice,
     outcome.result = vmm_fill(space, va, (int)nbytes, nbytes, &outcome.left);
     break;
   case 2:
-    outcome.result = vmm_protect(space, page, PAGE, rights);
+    outcome.result = vmm_protect(space, page, unit, rights);
     break;
   case 3:
-    outcome.result = vmm_pages(space, AT, PAGES * PAGE, VMM_PTE_ACCESSED, NULL);
+    outcome.result = vmm_pages(space, AT, PAGES * unit, VMM_PTE_ACCESSED, NULL);
     break;
   case 4:
-    outcome.result = vmm_discard(space, page, PAGE);
+    outcome.result = vmm_discard(space, page, unit);
     break;
   case 5:
     outcome.result = vmm_fetch(space, page, outcome.bytes, 4);
     break;
   default:
-    outcome.result = vmm_pages(space, page, PAGE, VMM_PTE_MODIFIED, NULL);
+    outcome.result = vmm_pages(space, page, unit, VMM_PTE_MODIFIED, NULL);
   }
   vmm_fault_last(&outcome.fault);
   outcome.fault.space = NULL;
-  vmm_pages(space, AT, PAGES * PAGE, 0, outcome.bits);
+  vmm_pages(space, AT, PAGES * unit, 0, outcome.bits);
   for (unsigned i = 0; i < PAGES; i++) /* frames may differ */
     outcome.bits[i] &= ((uint64_t)1 << VMM_PTE_FRAME_SHIFT) - 1;
   return outcome;
@@ -63,14 +77,15 @@ START_TEST(calls_do_the_same_with_a_window_and_without)
                                      VMM_READ | VMM_EXEC };
   struct vmm_space *direct = vmm_test_space(1ull << 32, VMM_EXACT);
   struct vmm_space *checked = vmm_test_space(1ull << 32, VMM_CHECKED);
+  uint64_t all = PAGES * (uint64_t)vmm_space_page_size(direct);
   struct vmm_stats a, b;
 
   srandom(42);
-  ck_assert_ok(vmm_map_anon(direct, AT, PAGES * PAGE, VMM_READ | VMM_WRITE));
-  ck_assert_ok(vmm_map_anon(checked, AT, PAGES * PAGE, VMM_READ | VMM_WRITE));
+  ck_assert_ok(vmm_map_anon(direct, AT, all, VMM_READ | VMM_WRITE));
+  ck_assert_ok(vmm_map_anon(checked, AT, all, VMM_READ | VMM_WRITE));
   for (int i = 0; i < 20000; i++) {
     unsigned choice = (unsigned)random() % 7;
-    vmm_addr_t va = AT + (vmm_addr_t)random() % (PAGES * PAGE + 64);
+    vmm_addr_t va = AT + (vmm_addr_t)random() % (all + 64);
     size_t nbytes = 1 + (size_t)random() % 64;
     unsigned r = rights[random() % 4];
     struct outcome one = operate(direct, choice, va, nbytes, r);
@@ -94,13 +109,45 @@ START_TEST(calls_do_the_same_with_a_window_and_without)
 }
 END_TEST
 
+/* Some of them share a page of the host, where that is larger. */
+START_TEST(a_page_that_is_freed_leaves_its_neighbours_alone)
+{
+  struct vmm_space *space = checked_space(1ull << 32);
+  uint8_t bytes[PAGES] = { 0 }, byte;
+
+  ck_assert_ok(vmm_map_anon(space, AT, PAGES * PAGE, VMM_READ | VMM_WRITE));
+  srandom(43);
+  for (int i = 0; i < 3000; i++) {
+    unsigned page = (unsigned)random() % PAGES, k;
+    vmm_addr_t va = AT + page * PAGE;
+
+    bytes[page] = (uint8_t)(random() % 4 == 0 ? 0 : random());
+    if (bytes[page] == 0)
+      ck_assert_ok(vmm_discard(space, va, PAGE));
+    else
+      ck_assert_ok(vmm_fill(space, va, bytes[page], PAGE, NULL));
+    for (k = 0; k < PAGES; k++) {
+      ck_assert_ok(vmm_load(space, AT + k * PAGE + PAGE - 1, &byte, 1));
+      ck_assert_uint_eq(byte, bytes[k]);
+    }
+  }
+  ck_assert_ok(vmm_unmap(space, AT, PAGES * PAGE));
+  ck_assert_uint_eq(vmm_test_stats(space).frames, 0);
+  ck_assert_ok(vmm_map_anon(space, AT, PAGES * PAGE, VMM_READ | VMM_WRITE));
+  ck_assert_ok(vmm_fill(space, AT, 1, 1, NULL));
+  ck_assert_ok(vmm_load(space, AT + 1, &byte, 1));
+  ck_assert_uint_eq(byte, 0);
+  vmm_test_end(space);
+}
+END_TEST
+
 START_TEST(a_checked_space_needs_neither_window_nor_signals)
 {
   struct sigaction before, after;
   struct vmm_space *space;
 
   sigaction(SIGSEGV, NULL, &before);
-  space = vmm_test_space(1ull << 46, VMM_CHECKED);
+  space = checked_space(1ull << 46);
   sigaction(SIGSEGV, NULL, &after);
   ck_assert_ptr_eq((void *)before.sa_sigaction, (void *)after.sa_sigaction);
   ck_assert_ptr_null(vmm_space_base(space));
@@ -115,7 +162,7 @@ END_TEST
 /* S4.10 */
 START_TEST(write_only_memory_takes_stores_and_faults_loads)
 {
-  struct vmm_space *checked = vmm_test_space(1ull << 32, VMM_CHECKED);
+  struct vmm_space *checked = checked_space(1ull << 32);
   struct vmm_space *direct = vmm_test_space(1ull << 32, VMM_EXACT);
   uint32_t value = 7;
   struct vmm_fault fault;
@@ -130,7 +177,8 @@ START_TEST(write_only_memory_takes_stores_and_faults_loads)
   ck_assert_ok(vmm_protect(checked, AT, PAGE, VMM_READ));
   ck_assert_ok(vmm_load(checked, AT, &value, sizeof(value)));
   ck_assert_uint_eq(value, 7);
-  ck_assert_error(vmm_map_anon(direct, AT, PAGE, VMM_WRITE), ENOTSUP);
+  ck_assert_error(
+      vmm_map_anon(direct, AT, vmm_space_page_size(direct), VMM_WRITE), ENOTSUP);
   vmm_test_end(direct);
   vmm_test_end(checked);
 }
@@ -138,7 +186,7 @@ END_TEST
 
 START_TEST(a_checked_space_forks)
 {
-  struct vmm_space *parent = vmm_test_space(1ull << 32, VMM_CHECKED);
+  struct vmm_space *parent = checked_space(1ull << 32);
   struct vmm_space *child;
   char text[8];
 
@@ -157,7 +205,7 @@ END_TEST
 /* Its loads and stores go through a window. */
 START_TEST(a_cpu_refuses_a_space_without_a_window)
 {
-  struct vmm_space *space = vmm_test_space(1ull << 32, VMM_CHECKED);
+  struct vmm_space *space = checked_space(1ull << 32);
   struct vmm_cpu *cpu;
 
   ck_assert_int_eq(vmm_cpu_create(&cpu, space, NULL), -ENOTSUP);
@@ -175,6 +223,7 @@ Suite *vmm_suite_checked(void)
 
   tcase_set_timeout(tcase, 60);
   tcase_add_test(tcase, calls_do_the_same_with_a_window_and_without);
+  tcase_add_test(tcase, a_page_that_is_freed_leaves_its_neighbours_alone);
   tcase_add_test(tcase, a_checked_space_needs_neither_window_nor_signals);
   tcase_add_test(tcase, write_only_memory_takes_stores_and_faults_loads);
   tcase_add_test(tcase, a_checked_space_forks);

@@ -24,7 +24,7 @@ enum {
 };
 
 /*
- * Zero-filled memory of nbytes, a multiple of the host's page.  It takes no
+ * Zero-filled memory of nbytes, a multiple of 4096.  It takes no
  * memory until touched.  With VMM_OBJECT_EXPORT it has a descriptor of its own
  * (vmm_object_fd), which can be given to another process.  options may be NULL.
  *

@@ -18,7 +18,7 @@ struct vmm_space_options {
   uint64_t guard_below; /* bytes before the base that always fault */
   uint64_t guard_above; /* bytes beyond the size that always fault; 0: a page */
   uint64_t max_frames;  /* pages of its own that may be resident; 0: no limit */
-  uint32_t page_size;   /* guest page, 2^n from the host's to 2 MiB; 0: host's */
+  uint32_t page_size;   /* guest page, 2^n; 0: the host's */
   uint32_t flags;       /* VMM_EXACT: every range is exact; VMM_CHECKED */
   uint64_t reserved[8];
 };
@@ -29,6 +29,9 @@ struct vmm_space_options {
  * signal is ever needed; vmm_space_base() is NULL, no address space is reserved,
  * every range is exact.  For debuggers, sanitizers, hosts without usable signals.
  * There memory may be write-only: stores work and loads fault.
+ *
+ * A page of the guest has 2 MiB at most, and not less than one of the host; of a
+ * checked space, not less than 4096 bytes, whatever the host's.
  *
  * Otherwise:
  *

@@ -32,7 +32,7 @@ struct vmm_tracker_options {
 /*
  * Tracks the range of a space, or of an object: there, a write through any
  * mapping, pin or copy counts.  All pages start clear.  Ranges are multiples of
- * the page (an object's: of the host's page).  It makes the range exact.
+ * the page (an object's: of 4096).  It makes the range exact.
  *
  * -ENOSPC  eight trackers are there already
  * -EBUSY   a page of the range is wired
