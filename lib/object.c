@@ -107,6 +107,7 @@ static int fill_anonymous(struct vmm_object *object, bool exported)
 
     if (fd < 0)
       return vmmi_error(fd, "object: memory file", -fd);
+    object->exported = true;
     return show_object(object, fd, 0);
   }
   error = vmmi_os_alloc(&runs, chunks(object) * sizeof(object->runs[0]));

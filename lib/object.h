@@ -27,6 +27,7 @@ struct vmm_object {
   uint64_t extent;      /* (c) first frame, if fd >= 0 */
   uint64_t *runs;       /* (o) first frame + 1 of each chunk, if fd < 0; 0: none */
   bool readonly;        /* (c) no shared writing */
+  bool exported;        /* (c) zero-filled memory with a descriptor */
   pthread_mutex_t lock;
   struct vmmi_region *regions; /* (o) that map it, by object_next */
   struct vmm_tracker *trackers; /* (o) on it, by object_next */

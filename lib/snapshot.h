@@ -67,6 +67,12 @@ int vmmi_snapshot_reserve_move(struct vmm_space *space, vmm_addr_t va,
 vmm_pte_t vmmi_snapshot_move(struct vmm_space *space, vmm_addr_t va,
                              vmm_addr_t to, vmm_pte_t pte);
 
+/* A page comes with a frame where none was; the latest snapshot's log of the leaf was
+ * opened.  => the entry as it has to be
+ * => space locked exclusively */
+vmm_pte_t vmmi_snapshot_arrive(struct vmm_space *space, struct vmmi_leaf *leaf,
+                               vmm_addr_t va, vmm_pte_t pte);
+
 /* For the checker.  => space locked */
 bool vmmi_snapshot_has(struct vmm_space *space, vmm_addr_t va);
 unsigned vmmi_snapshot_count(struct vmm_space *space);
@@ -79,6 +85,10 @@ struct vmmi_log *vmmi_log_open(struct vmm_snapshot *snapshot,
                                struct vmmi_leaf *leaf, vmm_addr_t va);
 /* => the record of page i, 0 if log is NULL */
 uint64_t vmmi_log_find(const struct vmm_snapshot *snapshot,
+                       const struct vmmi_leaf *leaf, unsigned i);
+/* => the record of page i, or one that says what the entry has now; never 0
+ * => the leaf locked */
+uint64_t vmmi_log_then(const struct vmm_snapshot *snapshot,
                        const struct vmmi_leaf *leaf, unsigned i);
 /* As vmmi_snapshot_save(), in whatever region; the space has a snapshot. */
 int vmmi_log_save(struct vmm_space *space, struct vmmi_leaf *leaf,

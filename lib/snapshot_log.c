@@ -82,6 +82,23 @@ uint64_t vmmi_log_find(const struct vmm_snapshot *snapshot,
   return log != NULL ? log->record[i] : 0;
 }
 
+uint64_t vmmi_log_then(const struct vmm_snapshot *snapshot,
+                       const struct vmmi_leaf *leaf, unsigned i)
+{
+  vmm_pte_t pte = atomic_load(&leaf->pte[i]);
+  uint64_t record = 0;
+
+  for (const struct vmmi_log *log = leaf->log;
+       log != NULL && log->snapshot->number >= snapshot->number;
+       log = log->older)
+    if (log->record[i] != 0)
+      record = log->record[i];
+  if (record != 0)
+    return record;
+  return vmmi_pte_is_private(pte) ? vmm_pte_frame(pte) + 1
+                                  : VMMI_RECORD_NOTHING;
+}
+
 static void put(struct vmmi_log *log, unsigned i, uint64_t record)
 {
   log->record[i] = record;
@@ -266,12 +283,24 @@ int vmmi_snapshot_reserve_move(struct vmm_space *space, vmm_addr_t va,
   return 0;
 }
 
+vmm_pte_t vmmi_snapshot_arrive(struct vmm_space *space, struct vmmi_leaf *leaf,
+                               vmm_addr_t va, vmm_pte_t pte)
+{
+  unsigned i = vmmi_leaf_index(&space->pt, va);
+  struct vmmi_log *log;
+
+  if (space->snapshots == NULL)
+    return pte;
+  log = find_log(space->snapshots, leaf);
+  if (log->record[i] == 0)
+    put(log, i, VMMI_RECORD_NOTHING);
+  return pte | VMM_PTE_SAVED;
+}
+
 vmm_pte_t vmmi_snapshot_move(struct vmm_space *space, vmm_addr_t va,
                              vmm_addr_t to, vmm_pte_t pte)
 {
   struct vmmi_leaf *leaf = vmmi_pagetable_walk(&space->pt, to, false);
-  unsigned i = vmmi_leaf_index(&space->pt, to);
-  struct vmmi_log *log;
 
   if (space->snapshots == NULL || !vmmi_pte_is_private(pte))
     return pte;
@@ -279,10 +308,7 @@ vmm_pte_t vmmi_snapshot_move(struct vmm_space *space, vmm_addr_t va,
     vmmi_snapshot_keep(space, va, pte);
     pte |= VMM_PTE_COW;
   }
-  log = find_log(space->snapshots, leaf);
-  if (log->record[i] == 0)
-    put(log, i, VMMI_RECORD_NOTHING);
-  return pte | VMM_PTE_SAVED;
+  return vmmi_snapshot_arrive(space, leaf, to, pte);
 }
 
 /* ---- for the checker ---- */

@@ -37,6 +37,8 @@
   X(scenario_s4) \
   X(signal) \
   X(snapshot) \
+  X(snapshot_file) \
+  X(snapshot_object) \
   X(snapshot_random) \
   X(snapshot_region) \
   X(space) \
