@@ -27,6 +27,6 @@ int vmmi_check_fail(vmm_addr_t va, const char *format, ...)
 int vmmi_check_grow(void *array, size_t count, size_t *room, size_t nbytes);
 
 /* Proves each window of the space against check->maps.  => space locked */
-int vmmi_check_windows(const struct vmmi_check *check);
+int vmmi_check_windows(struct vmmi_check *check);
 
 #endif

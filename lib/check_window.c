@@ -8,6 +8,9 @@
 
 #include <inttypes.h>
 
+#include "window_record.h"
+#include "window_table.h"
+
 /* The proof of one window, page by page upwards. */
 struct proof {
   const struct vmmi_check *check;
@@ -121,9 +124,7 @@ static int check_record(vmm_addr_t va, uint8_t record, void *arg)
   struct vmm_space *space = proof->window->space;
   uintptr_t base = (uintptr_t)proof->window->base;
   vmm_pte_t pte = vmmi_pagetable_get(&space->pt, va);
-  unsigned silent = (pte & VMM_PTE_SREAD ? VMM_READ : 0) |
-                    (pte & VMM_PTE_SWRITE ? VMM_WRITE : 0) |
-                    (pte & VMM_PTE_SEXEC ? VMM_EXEC : 0);
+  unsigned silent = vmmi_record_allowed(pte, proof->window->view);
   unsigned rights = record & VMMI_RECORD_RIGHTS;
   int error = check_dark(proof->check, base + proof->at, base + va, proof->at);
 
@@ -153,9 +154,9 @@ static int check_guards(const struct vmmi_check *check,
                                  reserved + window->reserved_nbytes, size);
 }
 
-static int check_window(const struct vmmi_check *check,
-                        struct vmmi_window *window)
+static int check_window(struct vmmi_window *window, void *arg)
 {
+  const struct vmmi_check *check = arg;
   struct proof proof = { check, window, check->va };
   uintptr_t base = (uintptr_t)window->base;
   int error = check_guards(check, window);
@@ -187,15 +188,12 @@ static int check_wired(const struct vmmi_check *check,
   return 0;
 }
 
-int vmmi_check_windows(const struct vmmi_check *check)
+int vmmi_check_windows(struct vmmi_check *check)
 {
   struct vmm_space *space = check->space;
   struct vmmi_region *region = vmmi_region_from(space->regions, check->va);
-  int error = 0;
+  int error = vmmi_window_each(space, check_window, check);
 
-  for (struct vmmi_window *window = space->windows;
-       window != NULL && error == 0; window = window->next)
-    error = check_window(check, window);
   for (; error == 0 && region != NULL && region->start < check->end;
        region = vmmi_region_from(space->regions, region->end))
     if (region->flags & VMM_WIRED)

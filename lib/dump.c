@@ -8,7 +8,9 @@
 #include <stdio.h>
 
 #include "backend.h"
+#include "hart.h"
 #include "tracker.h"
+#include "window_table.h"
 
 struct entries {
   uint64_t present, young, dirty, own, read, write, exec;
@@ -87,21 +89,54 @@ static void dump_regions(struct vmm_space *space, FILE *file)
   }
 }
 
-static void dump_window(struct vmmi_window *window, FILE *file)
+static void print_window(const struct vmmi_window *window,
+                         const struct records *n, FILE *file)
 {
-  struct vmm_space *space = window->space;
-  struct records n = { 0 };
+  const struct vmm_hart *hart = window->hart;
 
-  vmmi_thread_enter();
-  vmmi_window_walk(window, 0, space->size, count_record, &n);
-  vmmi_thread_leave();
+  if (hart != NULL)
+    fprintf(file, "hart %u's%s ", hart->number,
+            window->view == VMMI_VIEW_USER ? " user" : "");
   fprintf(file,
           "window at %p by %s, guards 0x%" PRIx64 " and 0x%" PRIx64 "\n"
           "    shown in runs %" PRIu64 " as zeros %" PRIu64
           " elsewhere %" PRIu64 " granted r %" PRIu64 " w %" PRIu64
           " x %" PRIu64 "\n",
           (void *)window->base, window->backend->name, window->guard_below,
-          window->guard_above, n.run, n.zero, n.other, n.read, n.write, n.exec);
+          window->guard_above, n->run, n->zero, n->other, n->read, n->write,
+          n->exec);
+}
+
+/* The windows are locked one by one, and none while the file is written. */
+struct window_count {
+  unsigned skip; /* those that were printed */
+  struct vmmi_window *window;
+  struct records records;
+};
+
+static int count_window(struct vmmi_window *window, void *arg)
+{
+  struct window_count *count = arg;
+
+  if (count->skip-- > 0)
+    return 0;
+  count->window = window;
+  return vmmi_window_walk(window, 0, window->space->size, count_record,
+                          &count->records) + 1;
+}
+
+static void dump_windows(struct vmm_space *space, FILE *file)
+{
+  for (unsigned i = 0;; i++) {
+    struct window_count count = { .skip = i };
+
+    vmmi_thread_enter();
+    vmmi_window_each(space, count_window, &count);
+    vmmi_thread_leave();
+    if (count.window == NULL)
+      return;
+    print_window(count.window, &count.records, file);
+  }
 }
 
 static void dump_trackers(struct vmm_space *space, FILE *file)
@@ -153,10 +188,9 @@ int vmm_dump(struct vmm_space *space, FILE *file)
           atomic_load(&space->counters.mapped),
           space->flags & VMM_EXACT ? ", exact" : "");
   dump_regions(space, file);
-  if (vmmi_space_has_window(space))
-    dump_window(&space->window, file);
-  else
+  if (!vmmi_space_has_window(space))
     fprintf(file, "no window: checked access\n");
+  dump_windows(space, file);
   dump_trackers(space, file);
   dump_counters(space, file);
   return 0;

@@ -69,6 +69,7 @@ const char *vmm_fault_reason_name(unsigned reason)
     [VMM_FAULT_ILLEGAL] = "illegal instruction",
     [VMM_FAULT_ARITHMETIC] = "arithmetic",
     [VMM_FAULT_TRAP] = "trap",
+    [VMM_FAULT_SUPERVISOR] = "supervisor",
   };
 
   return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : "unknown";

@@ -112,7 +112,7 @@ static int clone_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
     return vmmi_error(error, "fork: copy of a pinned page", 0);
   own = frame != vmm_pte_frame(pte);
   atomic_store(&leaf->pte[vmmi_leaf_index(&child->pt, va)],
-               vmm_pte_make(frame, vmmi_pte_rights(cloning->region->rights)) |
+               vmm_pte_make(frame, vmmi_region_bits(cloning->region)) |
                    (pte & VMM_PTE_MODIFIED) | (own ? 0 : VMM_PTE_COW));
   return 0;
 }

@@ -6,6 +6,7 @@
 
 #include "entry.h"
 #include "os.h"
+#include "window_table.h"
 
 int vmm_space_create(struct vmm_space **space,
                      const struct vmm_space_options *options)
@@ -43,6 +44,8 @@ int vmm_space_destroy(struct vmm_space *space)
     return error;
   if (atomic_load(&space->users) != 0)
     return vmmi_error(-EBUSY, "space: a pin, a tracker or a snapshot uses it", 0);
+  if (vmmi_running_end(space) != 0)
+    return vmmi_error(-EBUSY, "space: a hart runs it", 0);
   vmmi_thread_enter();
   vmmi_space_end(space);
   vmmi_thread_leave();

@@ -13,8 +13,10 @@
 
 #define ALL_RIGHTS (VMM_READ | VMM_WRITE | VMM_EXEC)
 #define MAP_FLAGS                                                              \
-  (VMM_ANY | VMM_REPLACE | VMM_PRIVATE | VMM_WIRED | VMM_HUGE | VMM_EXACT)
-#define REGION_FLAGS (VMM_PRIVATE | VMM_WIRED | VMM_HUGE | VMM_EXACT)
+  (VMM_ANY | VMM_REPLACE | VMM_PRIVATE | VMM_WIRED | VMM_HUGE | VMM_EXACT |    \
+   VMM_SUPERVISOR)
+#define REGION_FLAGS                                                           \
+  (VMM_PRIVATE | VMM_WIRED | VMM_HUGE | VMM_EXACT | VMM_SUPERVISOR)
 
 void vmmi_map_lock_object(struct vmmi_region *region)
 {

@@ -68,6 +68,9 @@ void *vmmi_os_realloc(void *block, size_t nbytes);
 void vmmi_os_wait(_Atomic uint32_t *word, uint32_t value);
 void vmmi_os_wake(_Atomic uint32_t *word);
 
+/* => bytes of address space that a process may use */
+uint64_t vmmi_os_address_range(void);
+
 /* => how many mappings a process may have */
 uint64_t vmmi_os_mapping_limit(void);
 

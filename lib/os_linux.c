@@ -278,6 +278,12 @@ void *vmmi_os_realloc(void *block, size_t nbytes)
   return vmmi_inject(VMM_TEST_MALLOC) ? NULL : realloc(block, nbytes);
 }
 
+/* What a process gets without asking for more, on CPUs of 64 bits. */
+uint64_t vmmi_os_address_range(void)
+{
+  return (uint64_t)1 << 47;
+}
+
 uint64_t vmmi_os_mapping_limit(void)
 {
   int saved = errno;

@@ -134,7 +134,7 @@ static int backing_frame(const struct work *work, uint64_t *frame)
 static void set_frame(const struct work *work, uint64_t frame, vmm_pte_t cow)
 {
   vmm_pte_t keep = VMM_PTE_ACCESSED | VMM_PTE_MODIFIED | VMM_PTE_TRACKERS;
-  vmm_pte_t fresh = vmm_pte_make(frame, vmmi_pte_rights(work->region->rights)) | cow;
+  vmm_pte_t fresh = vmm_pte_make(frame, vmmi_region_bits(work->region)) | cow;
   vmm_pte_t pte = atomic_load(work->slot);
 
   while (!atomic_compare_exchange_weak(work->slot, &pte, (pte & keep) | fresh))

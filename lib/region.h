@@ -12,6 +12,7 @@
 #include <vmm/types.h>
 
 #include "object.h"
+#include "pagetable.h"
 
 struct vmmi_region {
   vmm_addr_t start, end;
@@ -19,7 +20,7 @@ struct vmmi_region {
   struct vmm_object *object; /* held; NULL: private memory */
   uint64_t offset;           /* of start, in the object */
   uint32_t rights;           /* VMM_READ ... */
-  uint32_t flags;            /* VMM_PRIVATE, VMM_WIRED, VMM_HUGE, VMM_EXACT */
+  uint32_t flags;            /* VMM_PRIVATE ... VMM_EXACT, VMM_SUPERVISOR */
   void *cookie;
   vmm_fault_handler *handler;
   void *handler_arg;
@@ -60,6 +61,13 @@ void vmmi_region_free(struct vmmi_region *region);
 /* Links it to, or unlinks it from, its object.  => object locked */
 void vmmi_region_link(struct vmmi_region *region);
 void vmmi_region_unlink(struct vmmi_region *region);
+
+/* => the bits that an entry of the region has of it: rights, whose it is */
+static inline vmm_pte_t vmmi_region_bits(const struct vmmi_region *region)
+{
+  return vmmi_pte_rights(region->rights) |
+         (region->flags & VMM_SUPERVISOR ? VMM_PTE_SUPERVISOR : 0);
+}
 
 /* => whether writes reach the object */
 static inline bool vmmi_region_is_shared(const struct vmmi_region *region)

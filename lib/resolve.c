@@ -100,6 +100,9 @@ static int classify(struct attempt *attempt)
   }
   if (!(region->rights & request->access) && !is_forced(request, region))
     return fail(request, VMM_FAULT_RIGHTS, -EFAULT);
+  if ((region->flags & VMM_SUPERVISOR) && request->window != NULL &&
+      request->window->view == VMMI_VIEW_USER)
+    return fail(request, VMM_FAULT_SUPERVISOR, -EFAULT);
   range->region = region;
   range->va = request_page(request);
   range->npages = 1;
@@ -205,13 +208,13 @@ static int install(struct attempt *attempt)
   struct vmmi_request *request = attempt->request;
   const struct vmmi_page_range *range = &attempt->range;
   struct vmmi_install what = {
+    .space = request->space,
     .va = range->va,
     .npages = range->npages,
     .access = request->access,
     .leaf = range->leaf,
     .object = range->region->object,
     .huge = (range->region->flags & VMM_HUGE) != 0,
-    .wired = (range->region->flags & VMM_WIRED) != 0,
   };
   int changed;
 
@@ -221,6 +224,8 @@ static int install(struct attempt *attempt)
     request->unchanged = attempt->silent;
     return 0;
   }
+  /* wired memory is wired in the space's own window alone */
+  what.wired = (range->region->flags & VMM_WIRED) && request->window->hart == NULL;
   changed = vmmi_window_install(request->window, &what);
   if (changed < 0)
     return evict(attempt);

@@ -53,10 +53,28 @@ static unsigned access_kind(const struct event *event)
              : VMM_READ;
 }
 
-/* A child of fork() has the records of windows that it did not inherit. */
-static struct vmmi_window *window_of(const void *host, vmm_addr_t *va)
+/*
+ * => the window and its space, with *va the guest address; or NULL, with *va as it
+ *    was.  A child of fork() has the records of windows that it did not inherit.  A
+ *    hart's window may have turned from one space to another, or to none; what is
+ *    installed then is checked again (window_install.c).
+ */
+static struct vmmi_window *window_of(const void *host, vmm_addr_t *va,
+                                     struct vmm_space **space)
 {
-  return vmmi_os_in_child() ? NULL : vmmi_window_find(host, va);
+  struct vmmi_window *window;
+  vmm_addr_t at;
+
+  if (vmmi_os_in_child())
+    return NULL;
+  window = vmmi_window_find(host, &at);
+  if (window == NULL)
+    return NULL;
+  *space = atomic_load(&window->space);
+  if (*space == NULL)
+    return NULL;
+  *va = at;
+  return window;
 }
 
 /* Finds the window, unless the library itself was interrupted, in its alias or
@@ -69,9 +87,8 @@ static void find_window(struct event *event, bool inside)
 
   request->va = (uintptr_t)event->info->si_addr;
   if (!inside && !misaligned)
-    request->window = window_of(event->info->si_addr, &request->va);
-  if (request->window != NULL)
-    request->space = request->window->space;
+    request->window = window_of(event->info->si_addr, &request->va,
+                                &request->space);
   request->access = access_kind(event);
 }
 
@@ -202,10 +219,11 @@ static bool go_to_guard(struct event *event)
 {
   bool covered = event->fault.space != NULL ||
                  vmmi_extable_holds(event->insn);
+  struct vmm_space *space;
   vmm_addr_t va;
 
   if (!covered)
-    covered = window_of((void *)event->insn, &va) != NULL;
+    covered = window_of((void *)event->insn, &va, &space) != NULL;
   return vmmi_guard_end(event->context, &event->fault, covered);
 }
 
@@ -247,7 +265,6 @@ static bool deal_with_access(struct event *event, bool inside)
 static bool deal_with_insn(struct event *event, bool inside)
 {
   struct vmmi_request *request = &event->request;
-  struct vmmi_window *window = NULL;
 
   request->va = event->insn;
   request->access = VMM_EXEC;
@@ -255,9 +272,7 @@ static bool deal_with_insn(struct event *event, bool inside)
                     : event->signal == SIGFPE ? VMM_FAULT_ARITHMETIC
                                               : VMM_FAULT_TRAP;
   if (!inside)
-    window = window_of((void *)event->insn, &request->va);
-  if (window != NULL)
-    request->space = window->space;
+    window_of((void *)event->insn, &request->va, &request->space);
   describe(event, -EFAULT);
   return deal_with_other(event, inside);
 }

@@ -241,8 +241,7 @@ static void replace_page(struct restoring *restoring, const struct page *page)
   if (page->record == VMMI_RECORD_NOTHING && !vmmi_pte_is_private(old))
     return;
   if (page->record != VMMI_RECORD_NOTHING) {
-    fresh = vmm_pte_make(page->record - 1,
-                         vmmi_pte_rights(page->region->rights)) |
+    fresh = vmm_pte_make(page->record - 1, vmmi_region_bits(page->region)) |
             VMM_PTE_COW | young;
     if (!restoring->latest)
       vmmi_frame_hold(page->record - 1);

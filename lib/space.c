@@ -11,6 +11,7 @@
 #include "metadata.h"
 #include "os.h"
 #include "tracker.h"
+#include "window_table.h"
 
 #define SIZE_DEFAULT ((uint64_t)4 << 30)
 #define SIZE_MAX_SHIFT 56
@@ -177,6 +178,13 @@ static void end_locks(struct vmm_space *space)
 static int open_space(struct vmm_space *space,
                       const struct vmm_space_options *options)
 {
+  struct vmmi_window_place place = {
+    .size = options->size,
+    .base = options->base,
+    .align = options->base_align,
+    .guard_below = options->guard_below,
+    .guard_above = options->guard_above,
+  };
   int error;
 
   space->size = options->size;
@@ -192,14 +200,11 @@ static int open_space(struct vmm_space *space,
     return vmmi_error(error, "space: page table", ENOMEM);
   if (space->flags & VMM_CHECKED)
     return 0;
-  error = vmmi_window_open(&space->window, space, options->base,
-                           options->base_align, options->guard_below,
-                           options->guard_above);
+  error = vmmi_window_open(&space->window, space, &place);
   if (error != 0) {
     vmmi_pagetable_end(&space->pt);
     return vmmi_error(error, "space: mmap of the window", -error);
   }
-  space->windows = &space->window;
   return 0;
 }
 
@@ -305,7 +310,8 @@ void vmmi_space_end(struct vmm_space *space)
 {
   atomic_store(&space->magic, 0);
   unlink_regions(space->regions);
-  if (space->windows != NULL)
+  vmmi_window_table_end(space);
+  if (vmmi_space_has_window(space))
     vmmi_window_close(&space->window);
   release_frames(space);
   free_regions(space->regions);

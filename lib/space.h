@@ -49,7 +49,8 @@ struct vmm_space {
   pthread_mutex_t leaf_locks[VMMI_LEAF_LOCKS]; /* by chunk number */
 
   struct vmmi_window window;   /* the shared one */
-  struct vmmi_window *windows; /* (s) all */
+  _Atomic(struct vmmi_window_table *) table; /* harts' windows; NULL: never any */
+  _Atomic bool ending;         /* destroy looks whether harts run it */
 
   /* Slot i: the tracker whose bit is VMM_PTE_TRACKER(i).  Claimed by
    * compare-and-swap; a tracker of the space is set under the space's lock, one

@@ -12,6 +12,7 @@
 
 #include "base.h"
 
+struct vmm_hart;
 struct vmmi_guard;
 
 struct vmmi_thread {
@@ -19,6 +20,7 @@ struct vmmi_thread {
   unsigned inside;        /* depth of vmmi_thread_enter() */
   unsigned away;          /* depth of vmmi_thread_away(): of callbacks */
   sigset_t mask;          /* what the outermost enter found */
+  struct vmm_hart *hart;      /* bound to this thread, or NULL */
   struct vmmi_guard *guard;   /* the innermost guarded call that counts here */
   struct vmmi_span overflow;  /* attached: below the thread's own stack, */
   struct vmmi_span alternate; /* ... and its alternate signal stack */

@@ -33,71 +33,72 @@ static void unmake_chunk(void *chunk, const void *space)
   vmmi_metadata_free(chunk, chunk_nbytes(space));
 }
 
-static int reserve_window(struct vmmi_window *window, void *base, uint64_t align)
+static int reserve_range(struct vmmi_window *window,
+                         const struct vmmi_window_place *place)
 {
-  uint64_t size = window->space->size;
-  uint64_t below = window->guard_below;
-  char *want = base != NULL ? (char *)base - below : NULL;
+  uint64_t below = place->guard_below;
+  char *want = place->base != NULL ? (char *)place->base - below : NULL;
   uint64_t slack = 0;
   void *at;
   int error;
 
   /* the base is aligned, not the reservation */
-  if (base == NULL && !vmmi_is_aligned(below, align))
-    slack = vmmi_align_up(below, align) - below;
-  window->reserved_nbytes = slack + below + size + window->guard_above;
-  error = vmmi_os_reserve(&at, want, window->reserved_nbytes, align);
+  if (place->base == NULL && !vmmi_is_aligned(below, place->align))
+    slack = vmmi_align_up(below, place->align) - below;
+  window->reserved_nbytes = slack + below + place->size + place->guard_above;
+  error = vmmi_os_reserve(&at, want, window->reserved_nbytes, place->align);
   if (error != 0)
     return error;
   window->reserved = at;
   window->base = (char *)at + slack + below;
   window->guard_below = slack + below;
+  window->guard_above = place->guard_above;
   return 0;
 }
 
-int vmmi_window_open(struct vmmi_window *window, struct vmm_space *space,
-                     void *base, uint64_t align, uint64_t guard_below,
-                     uint64_t guard_above)
+int vmmi_window_reserve(struct vmmi_window *window,
+                        const struct vmmi_window_place *place)
 {
   int error;
 
-  window->space = space;
   window->backend = &vmmi_backend_mprotect;
-  window->guard_below = guard_below;
-  window->guard_above = guard_above;
   window->wired = 0;
   atomic_store(&window->pieces, 0);
-  atomic_store(&window->changes, 0);
   vmmi_budget_make_reserve();
-  error = vmmi_radix_init(&window->chunks, space->pt.leaves.count);
+  error = reserve_range(window, place);
   if (error != 0)
     return error;
-  error = reserve_window(window, base, align);
-  if (error != 0)
-    goto no_reservation;
   error = vmmi_window_index_add(window);
   if (error != 0)
-    goto no_index;
-  return 0;
-no_index:
+    vmmi_os_release(window->reserved, window->reserved_nbytes);
+  return error;
+}
+
+void vmmi_window_release(struct vmmi_window *window)
+{
+  vmmi_window_index_remove(window);
   vmmi_os_release(window->reserved, window->reserved_nbytes);
-no_reservation:
-  vmmi_radix_end(&window->chunks);
+}
+
+int vmmi_window_open(struct vmmi_window *window, struct vmm_space *space,
+                     const struct vmmi_window_place *place)
+{
+  int error = vmmi_radix_init(&window->chunks, space->pt.leaves.count);
+
+  if (error != 0)
+    return error;
+  atomic_store(&window->space, space);
+  error = vmmi_window_reserve(window, place);
+  if (error != 0)
+    vmmi_radix_end(&window->chunks);
   return error;
 }
 
 void vmmi_window_close(struct vmmi_window *window)
 {
-  struct vmmi_window_chunk *chunk;
-
-  vmmi_window_index_remove(window);
   vmmi_budget_add(window, -(int64_t)atomic_load(&window->pieces));
-  vmmi_os_release(window->reserved, window->reserved_nbytes);
-  for (uint64_t i = 0; (chunk = vmmi_radix_next(&window->chunks, &i,
-                                                window->chunks.count)) != NULL;
-       i++)
-    unmake_chunk(chunk, window->space);
-  vmmi_radix_end(&window->chunks);
+  vmmi_window_release(window);
+  vmmi_record_free(window);
 }
 
 /* ---- the record ---- */
@@ -111,6 +112,17 @@ struct vmmi_window_chunk *vmmi_record_chunk(struct vmmi_window *window,
     return vmmi_radix_make(&window->chunks, i, make_chunk, unmake_chunk,
                            window->space);
   return vmmi_radix_get(&window->chunks, i);
+}
+
+void vmmi_record_free(struct vmmi_window *window)
+{
+  uint64_t count = window->chunks.count;
+  struct vmmi_window_chunk *chunk;
+
+  for (uint64_t i = 0;
+       (chunk = vmmi_radix_next(&window->chunks, &i, count)) != NULL; i++)
+    unmake_chunk(chunk, window->space);
+  vmmi_radix_end(&window->chunks);
 }
 
 /* => whether a host mapping may end between the pages i - 1 and i */
@@ -151,11 +163,12 @@ void vmmi_record_set(struct vmmi_window *window,
 
 unsigned vmmi_window_granted(struct vmmi_window *window, vmm_addr_t va)
 {
-  struct vmmi_window_chunk *chunk;
+  struct vmmi_window_chunk *chunk = NULL;
   unsigned granted = 0;
 
   pthread_mutex_lock(&window->lock);
-  chunk = vmmi_record_chunk(window, va, false);
+  if (atomic_load(&window->space) != NULL && va < window->space->size)
+    chunk = vmmi_record_chunk(window, va, false);
   if (chunk != NULL)
     granted = chunk->page[vmmi_leaf_index(&window->space->pt, va)] &
               VMMI_RECORD_RIGHTS;
@@ -254,7 +267,8 @@ void vmmi_record_flush(struct vmmi_window *window)
 void vmmi_window_flush(struct vmmi_window *window)
 {
   pthread_mutex_lock(&window->lock);
-  vmmi_record_flush(window);
+  if (atomic_load(&window->space) != NULL)
+    vmmi_record_flush(window);
   pthread_mutex_unlock(&window->lock);
 }
 
@@ -272,7 +286,6 @@ int vmmi_window_walk(struct vmmi_window *window, vmm_addr_t va, uint64_t nbytes,
   struct vmmi_window_chunk *chunk;
   int result = 0;
 
-  pthread_mutex_lock(&window->lock);
   for (uint64_t i = va >> VMMI_CHUNK_SHIFT;
        result == 0 &&
        (chunk = vmmi_radix_next(&window->chunks, &i, chunks)) != NULL;
@@ -287,6 +300,5 @@ int vmmi_window_walk(struct vmmi_window *window, vmm_addr_t va, uint64_t nbytes,
         result = visit(at, record, arg);
     }
   }
-  pthread_mutex_unlock(&window->lock);
   return result;
 }

@@ -15,6 +15,9 @@
  * A kind that is not 0 means that the host maps the frame that the page's entry
  * has; so whoever gives an entry another frame drops the page first.
  *
+ * A space has one window of its own, which all threads share; harts may have others
+ * over it, which come and go (window_table.h).
+ *
  * Locks: one mutex a window, a leaf; no thread holds two.  Layer 3.
  */
 #ifndef VMMI_WINDOW_H
@@ -25,13 +28,21 @@
 #include "pagetable.h"
 
 struct vmm_space;
+struct vmm_hart;
 struct vmm_object;
+struct vmmi_lazy;
 struct vmmi_window_chunk;
 struct vmmi_backend;
 
+/* What a window shows of a space: all, or all but VMM_SUPERVISOR memory. */
+enum vmmi_view { VMMI_VIEW_SUPERVISOR, VMMI_VIEW_USER, VMMI_VIEWS };
+
 struct vmmi_window {
   char *base;                   /* (c) host address of guest address 0 */
-  struct vmm_space *space;      /* (c) while it lives */
+  _Atomic(struct vmm_space *) space; /* (c) of a space's own; else (w), NULL: none */
+  _Atomic(struct vmm_hart *) hart;   /* (c) NULL: the space's own, the shared one */
+  enum vmmi_view view;          /* (c) */
+  unsigned place;               /* (c) of a hart's, in the tables of spaces */
   const struct vmmi_backend *backend; /* (c) */
   void *reserved;               /* (c) the reservation, guards included */
   size_t reserved_nbytes;       /* (c) */
@@ -42,11 +53,13 @@ struct vmmi_window {
   uint64_t wired;               /* (w) pages */
   _Atomic uint64_t pieces;      /* host mappings at most; changed by (w) */
   _Atomic uint64_t changes;     /* of the record, counted: livelock */
-  struct vmmi_window *next;     /* (s) of the same space */
+  struct vmmi_lazy *lazy;       /* (c) its invalid entries; NULL: it holds none */
+  struct vmmi_window *next_free; /* of windows that no hart has */
 };
 
 /* A stretch of pages to install, all in one chunk and one region. */
 struct vmmi_install {
+  struct vmm_space *space;
   vmm_addr_t va;
   unsigned npages;
   unsigned access;           /* VMM_EXEC asks for exec, else read and write */
@@ -56,11 +69,24 @@ struct vmmi_install {
   bool wired;
 };
 
-/* Reserves a window for the space, with its guards, and makes it known to
+/* Where a window is to lie. */
+struct vmmi_window_place {
+  uint64_t size;
+  void *base;     /* NULL: anywhere */
+  uint64_t align; /* of the base */
+  uint64_t guard_below, guard_above;
+};
+
+/* Reserves address space for a window of no space yet, and makes it known to
  * vmmi_window_find().  -EEXIST -ENOMEM */
+int vmmi_window_reserve(struct vmmi_window *window,
+                        const struct vmmi_window_place *place);
+/* Gives it back.  => the window is empty */
+void vmmi_window_release(struct vmmi_window *window);
+
+/* Makes the space's own window.  -EEXIST -ENOMEM */
 int vmmi_window_open(struct vmmi_window *window, struct vmm_space *space,
-                     void *base, uint64_t align, uint64_t guard_below,
-                     uint64_t guard_above);
+                     const struct vmmi_window_place *place);
 void vmmi_window_close(struct vmmi_window *window);
 
 /*
@@ -73,9 +99,9 @@ struct vmmi_window *vmmi_window_find(const void *host, vmm_addr_t *va);
 bool vmmi_window_overlaps(const void *host, size_t nbytes);
 
 /*
- * Grants what the page table says now.
- * => the number of pages that were changed; -ENOMEM: the host is out of mappings,
- *    and the stretch grants nothing
+ * Grants what the page table says now, but for what the window's view hides.
+ * => the number of pages that were changed (0 if it is a window of that space no
+ *    longer); -ENOMEM: the host is out of mappings, and the stretch grants nothing
  * => takes the window's lock; signal-safe
  */
 int vmmi_window_install(struct vmmi_window *window,
@@ -85,7 +111,7 @@ int vmmi_window_install(struct vmmi_window *window,
 unsigned vmmi_window_granted(struct vmmi_window *window, vmm_addr_t va);
 
 /*
- * Takes from every window of the space: what the page table no longer says
+ * Takes from every window of the space, harts' too: what the page table no longer says
  * (narrow); every right, since the pages will get other frames (drop); every right
  * and the host's mappings, since the pages are mapped no more (clear).  None fails.
  * => takes each window's lock in turn; signal-safe
@@ -100,7 +126,7 @@ void vmmi_window_flush(struct vmmi_window *window);
 void vmmi_window_flush_all(void);
 
 /* Calls visit for each page with a record that is not 0, in order: for dump and
- * check.  => takes the window's lock */
+ * check.  => window locked */
 int vmmi_window_walk(struct vmmi_window *window, vmm_addr_t va, uint64_t nbytes,
                      int (*visit)(vmm_addr_t va, uint8_t record, void *arg),
                      void *arg);

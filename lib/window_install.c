@@ -21,7 +21,7 @@ static struct target aim(struct vmmi_window *window,
                          const struct vmmi_install *what, unsigned i)
 {
   vmm_pte_t pte = atomic_load(&what->leaf->pte[i]);
-  unsigned rights = vmmi_record_allowed(pte);
+  unsigned rights = vmmi_record_allowed(pte, window->view);
   struct target target = { 0, vmm_pte_frame(pte) };
   uint64_t home = chunk->run + (uint64_t)i * window->space->page_frames;
 
@@ -155,6 +155,11 @@ int vmmi_window_install(struct vmmi_window *window,
   int result;
 
   pthread_mutex_lock(&window->lock);
+  if (vmmi_unlikely(atomic_load(&window->space) != what->space)) {
+    /* its hart has turned to another space */
+    pthread_mutex_unlock(&window->lock);
+    return 0;
+  }
   chunk = vmmi_record_chunk(window, what->va, true);
   result = chunk != NULL ? map_run(window, chunk, what) : -ENOMEM;
   if (result == 0)

@@ -25,6 +25,10 @@ void vmmi_record_set(struct vmmi_window *window,
                      struct vmmi_window_chunk *chunk, unsigned i,
                      uint8_t record);
 
+/* Frees the record of a window that shows nothing any more.
+ * => window locked, or closing */
+void vmmi_record_free(struct vmmi_window *window);
+
 /* Makes the host show nothing there, by one way or another; the record is the
  * caller's.  => window locked */
 void vmmi_record_hide(struct vmmi_window *window, vmm_addr_t va,
@@ -40,9 +44,11 @@ static inline void vmmi_record_host_call(struct vmmi_window *window)
   atomic_fetch_add_explicit(&window->changes, 1, memory_order_relaxed);
 }
 
-/* The rights that an entry lets a window grant. */
-static inline unsigned vmmi_record_allowed(vmm_pte_t pte)
+/* The rights that an entry lets a window of this view grant. */
+static inline unsigned vmmi_record_allowed(vmm_pte_t pte, enum vmmi_view view)
 {
+  if (view == VMMI_VIEW_USER && (pte & VMM_PTE_SUPERVISOR))
+    return 0;
   return (pte & VMM_PTE_SREAD ? VMM_READ : 0) |
          (pte & VMM_PTE_SWRITE ? VMM_WRITE : 0) |
          (pte & VMM_PTE_SEXEC ? VMM_EXEC : 0);

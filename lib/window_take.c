@@ -1,5 +1,7 @@
 /*
- * Taking away: narrowing, dropping and clearing, in every window of a space.  Host
+ * Taking away: narrowing, dropping and clearing, in every window of a space, a hart's
+ * too.  The entries are changed first, so that a window which a hart gets meanwhile
+ * reads them as they are (window_table.h).  Host
  * calls are made for stretches of neighbouring pages.  One that is refused (out of
  * mappings) makes the window flush itself, which needs none.
  */
@@ -7,6 +9,7 @@
 
 #include "os.h"
 #include "window_record.h"
+#include "window_table.h"
 
 /* Neighbouring pages that get the same rights. */
 struct stretch {
@@ -66,17 +69,19 @@ static void join(struct vmmi_window *window, struct stretch *stretch,
 enum taking { NARROW, DROP, CLEAR };
 
 /* => what is left of the record of a page */
-static uint8_t left_of(struct vmm_space *space, enum taking how, vmm_addr_t va,
-                       uint8_t old)
+static uint8_t left_of(const struct vmmi_window *window, enum taking how,
+                       vmm_addr_t va, uint8_t old)
 {
+  vmm_pte_t pte;
   unsigned kind = old & VMMI_RECORD_KIND;
 
   if (how == CLEAR)
     return 0;
   if (how == DROP) /* its place in the run stays its place */
     return kind == VMMI_RECORD_RUN ? VMMI_RECORD_RUN : 0;
+  pte = vmmi_pagetable_get(&window->space->pt, va);
   return old & (uint8_t)(~VMMI_RECORD_RIGHTS |
-                         vmmi_record_allowed(vmmi_pagetable_get(&space->pt, va)));
+                         vmmi_record_allowed(pte, window->view));
 }
 
 static void take_chunk(struct vmmi_window *window, enum taking how,
@@ -89,7 +94,7 @@ static void take_chunk(struct vmmi_window *window, enum taking how,
   for (; va < end; va += space->page_nbytes) {
     unsigned i = vmmi_leaf_index(&space->pt, va);
     uint8_t old = chunk->page[i];
-    uint8_t left = old != 0 ? left_of(space, how, va, old) : 0;
+    uint8_t left = old != 0 ? left_of(window, how, va, old) : 0;
     unsigned rights = left & VMMI_RECORD_RIGHTS;
 
     if (left == old)
@@ -135,14 +140,25 @@ static void take_all(struct vmmi_window *window, enum taking how, vmm_addr_t va,
   }
 }
 
+struct taken {
+  enum taking how;
+  vmm_addr_t va, end;
+};
+
+static int take_from(struct vmmi_window *window, void *arg)
+{
+  const struct taken *taken = arg;
+
+  take_all(window, taken->how, taken->va, taken->end);
+  return 0;
+}
+
 static void take(struct vmm_space *space, enum taking how, vmm_addr_t va,
                  uint64_t nbytes)
 {
-  for (struct vmmi_window *w = space->windows; w != NULL; w = w->next) {
-    pthread_mutex_lock(&w->lock);
-    take_all(w, how, va, va + nbytes);
-    pthread_mutex_unlock(&w->lock);
-  }
+  struct taken taken = { how, va, va + nbytes };
+
+  vmmi_window_each(space, take_from, &taken);
 }
 
 void vmmi_window_narrow(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)

@@ -18,6 +18,7 @@
   X(guard_restore) \
   X(guard_stack) \
   X(handler) \
+  X(hart) \
   X(inject) \
   X(limits) \
   X(map) \

@@ -36,6 +36,7 @@ enum vmm_fault_reason {
   VMM_FAULT_ILLEGAL,    /* SIGILL, by the instruction at va (VMM_EXEC) ... */
   VMM_FAULT_ARITHMETIC, /* SIGFPE */
   VMM_FAULT_TRAP,       /* SIGTRAP: a breakpoint */
+  VMM_FAULT_SUPERVISOR, /* VMM_SUPERVISOR memory, in a window that hides it */
 };
 
 struct vmm_fault {

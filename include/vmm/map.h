@@ -18,7 +18,7 @@ struct vmm_map_options {
   struct vmm_object *object; /* NULL: private zero-filled memory */
   uint64_t offset;           /* in the object, a multiple of the page */
   uint32_t rights;           /* VMM_READ | VMM_WRITE | VMM_EXEC, or none */
-  uint32_t flags;            /* VMM_ANY ... VMM_EXACT */
+  uint32_t flags;            /* VMM_ANY ... VMM_EXACT, VMM_SUPERVISOR */
   uint64_t align;            /* with VMM_ANY, a power of two; 0: the page */
   void *cookie;              /* yours; a fault carries it */
   uint64_t reserved[6];
@@ -112,7 +112,7 @@ struct vmm_region_info {
   struct vmm_object *object; /* NULL: private memory; not held for the caller */
   uint64_t offset;           /* of start, in the object */
   void *cookie;
-  uint32_t flags; /* VMM_PRIVATE, VMM_WIRED, VMM_HUGE, VMM_EXACT */
+  uint32_t flags; /* VMM_PRIVATE, VMM_WIRED, VMM_HUGE, VMM_EXACT, VMM_SUPERVISOR */
   uint32_t reserved32;
 };
 

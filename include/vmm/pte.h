@@ -68,12 +68,12 @@ static inline uint64_t vmm_pte_frame(vmm_pte_t pte)
   return pte >> VMM_PTE_FRAME_SHIFT;
 }
 
-/* => an entry with this frame and these rights (VMM_PTE_READ ...), neither
- *    young nor dirty */
+/* => an entry with this frame and these rights (VMM_PTE_READ ...; VMM_PTE_SUPERVISOR
+ *    goes along), neither young nor dirty */
 static inline vmm_pte_t vmm_pte_make(uint64_t frame, vmm_pte_t rights)
 {
   return (vmm_pte_t)frame << VMM_PTE_FRAME_SHIFT | VMM_PTE_PRESENT |
-         (rights & VMM_PTE_RIGHTS);
+         (rights & (VMM_PTE_RIGHTS | VMM_PTE_SUPERVISOR));
 }
 
 /* Narrowing: each clears its bit and the silent bits that need it. */

@@ -60,6 +60,7 @@ enum {
   VMM_HUGE = 1 << 12,   /* ask the host for huge pages */
   VMM_EXACT = 1 << 13,  /* young and dirty page by page, not by chunk */
   VMM_CHECKED = 1 << 14, /* a space without a window: see <vmm/space.h> */
+  VMM_SUPERVISOR = 1 << 15, /* hidden from windows of harts that are the user's */
 };
 
 struct vmm_space;

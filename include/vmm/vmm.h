@@ -9,6 +9,7 @@
 #include <vmm/fault.h>
 #include <vmm/fork.h>
 #include <vmm/guard.h>
+#include <vmm/hart.h>
 #include <vmm/map.h>
 #include <vmm/object.h>
 #include <vmm/pte.h>
