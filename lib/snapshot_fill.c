@@ -30,11 +30,14 @@ static int ask_for_object(const struct vmmi_image *image,
 {
   const struct vmm_snapshot_options *options = image->options;
   struct vmm_object *given = NULL;
+  struct vmmi_away away;
   int error;
 
   if (options->open == NULL)
     return vmmi_error(-ENOTSUP, "snapshot file: nobody knows its objects", 0);
+  vmmi_thread_away(&away);
   error = options->open(&given, object->name, options->arg);
+  vmmi_thread_back(&away);
   if (error != 0)
     return vmmi_error(error < 0 ? error : -EINVAL,
                       "snapshot file: an object was not given", 0);
@@ -72,23 +75,32 @@ static int show_object_in(const struct vmmi_image *image,
   return 0;
 }
 
-static int complete_regions(struct vmmi_image *image)
+static void *ask_for_cookie(const struct vmmi_image *image, uint64_t was)
 {
   const struct vmm_snapshot_options *options = image->options;
+  struct vmmi_away away;
+  void *cookie;
+
+  if (options->cookie == NULL)
+    return NULL;
+  vmmi_thread_away(&away);
+  cookie = options->cookie(was, options->arg);
+  vmmi_thread_back(&away);
+  return cookie;
+}
+
+static int complete_regions(struct vmmi_image *image)
+{
   struct vmmi_region *region = image->regions;
   int error = 0;
 
   for (; error == 0 && region != NULL; region = region->right) {
-    uint64_t was = (uintptr_t)region->cookie;
-
     error = show_object_in(image, region);
     if (error == 0)
       error = vmmi_map_check_rights(image->space, region->object, region->flags,
                                     region->rights);
-    if (error != 0)
-      break;
-    region->cookie =
-        options->cookie != NULL ? options->cookie(was, options->arg) : NULL;
+    if (error == 0)
+      region->cookie = ask_for_cookie(image, (uintptr_t)region->cookie);
   }
   return error;
 }
@@ -267,7 +279,8 @@ void vmmi_image_end(struct vmmi_image *image)
     vmmi_region_free(region);
   }
   vmmi_thread_leave();
-  for (uint32_t i = 0; i < image->nobjects; i++)
+  /* without the array the number is only a claim */
+  for (uint32_t i = 0; image->objects != NULL && i < image->nobjects; i++)
     vmm_object_release(image->objects[i].object);
   free(image->objects);
   free(image->runs);

@@ -94,12 +94,26 @@ static bool is_anonymous(const struct vmm_object *object)
   return object->exported || object->runs != NULL;
 }
 
+static int ask_for_name(const struct saving *saving, struct vmm_object *object,
+                        char *name)
+{
+  const struct vmm_snapshot_options *options = saving->options;
+  struct vmmi_away away;
+  int how;
+
+  if (options->name == NULL)
+    return 1;
+  vmmi_thread_away(&away);
+  how = options->name(object, name, options->arg);
+  vmmi_thread_back(&away);
+  return how;
+}
+
 static int name_object(struct saving *saving, struct vmm_object *object,
                        uint8_t *entry)
 {
-  const struct vmm_snapshot_options *options = saving->options;
   char *name = (char *)entry + VMMI_FILE_NAME_AT;
-  int how = options->name != NULL ? options->name(object, name, options->arg) : 1;
+  int how = ask_for_name(saving, object, name);
   uint32_t flags = object->readonly ? VMMI_FILE_READONLY : 0;
   size_t length;
 

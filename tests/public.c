@@ -38,7 +38,9 @@
   X(scenario_s4) \
   X(signal) \
   X(snapshot) \
+  X(snapshot_crash) \
   X(snapshot_file) \
+  X(snapshot_hostile) \
   X(snapshot_object) \
   X(snapshot_random) \
   X(snapshot_region) \

@@ -87,8 +87,10 @@ static inline struct bytes read_file(const char *path)
 static inline void write_file(const char *path, const uint8_t *bytes,
                               size_t nbytes)
 {
-  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  int fd;
 
+  unlink(path); /* some file systems flush a file that was truncated */
+  fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
   ck_assert_int_ge(fd, 0);
   ck_assert_int_eq(write(fd, bytes, nbytes), (ssize_t)nbytes);
   close(fd);
