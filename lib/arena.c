@@ -164,6 +164,14 @@ int vmmi_arena_init(void)
   return error;
 }
 
+bool vmmi_arena_memory(struct vmmi_arena_memory *memory)
+{
+  *memory = (struct vmmi_arena_memory){ arena.fd, arena.alias,
+                                        arena.limit << VMMI_FRAME_SHIFT,
+                                        arena.nbytes };
+  return atomic_load_explicit(&arena.ready, memory_order_acquire);
+}
+
 char *vmmi_arena_pointer(uint64_t frame)
 {
   vmmi_assert(frame < arena.limit, "arena_pointer: no such frame");

@@ -90,6 +90,22 @@ void vmmi_frame_end_batch(struct vmmi_free_batch *batch);
 int vmmi_extent_take(uint64_t *frame, uint64_t nbytes);
 void vmmi_extent_drop(uint64_t frame, uint64_t nbytes);
 
+/* Where the arena lies; a fork of the process copies it (arena_fork.c).
+ * => false: there is none yet */
+struct vmmi_arena_memory {
+  int fd;
+  char *alias;
+  uint64_t alias_nbytes;
+  uint64_t nbytes; /* of the file */
+};
+bool vmmi_arena_memory(struct vmmi_arena_memory *memory);
+
+/* Copies the memory file; ends that in the parent; in the child, makes the alias
+ * again, over the copy.  => nobody else inside; -errno */
+int vmmi_arena_fork_prepare(void);
+void vmmi_arena_fork_parent(void);
+int vmmi_arena_fork_child(void);
+
 /* A copy guarded by an exception-table entry: a truncated file is -EIO. */
 int vmmi_alias_copy(void *to, const void *from, size_t nbytes);
 

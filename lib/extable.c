@@ -288,6 +288,28 @@ static void empty_slot(struct code_slot *slot)
   close_slot(slot);
 }
 
+static void settle(struct code_group *group)
+{
+  for (size_t i = 0; i < get_relaxed(group->used); i++) {
+    struct code_slot *slot = &group->slots[i];
+
+    atomic_store(&slot->holders, 0);
+    if (!(get_relaxed(slot->sequence) & 1))
+      continue; /* else it was being filled or emptied: it is empty then */
+    set_release(slot->start, 0);
+    set_release(slot->end, 0);
+    close_slot(slot);
+  }
+}
+
+int vmmi_extable_fork_child(void)
+{
+  pthread_mutex_init(&code_lock, NULL);
+  settle(&images);
+  settle(&ranges);
+  return 0;
+}
+
 /* ---- the interface ---- */
 
 int vmm_extable_add(const struct vmm_extable_entry *start,

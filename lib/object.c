@@ -53,6 +53,7 @@ static struct vmm_object *make(uint64_t nbytes, uint32_t flags)
   atomic_init(&object->holds, 1);
   object->nbytes = nbytes;
   object->fd = -1;
+  object->copy = -1;
   object->readonly = (flags & VMM_OBJECT_READONLY) != 0;
   pthread_mutex_init(&object->lock, NULL);
   return object;
@@ -83,12 +84,15 @@ static int show_object(struct vmm_object *object, int fd, uint64_t offset)
     return vmmi_error(error, "object: mmap of the descriptor", -error);
   }
   vmmi_os_want_dump(vmmi_arena_pointer(object->extent), nbytes);
+  vmmi_object_list(object);
   return 0;
 }
 
+/* => inside vmmi_thread_enter() */
 static void unmake_object(struct vmm_object *object)
 {
   object->magic = DEAD;
+  vmmi_object_unlist(object);
   if (object->fd >= 0)
     close(object->fd);
   if (object->runs != NULL)
@@ -298,8 +302,8 @@ void vmm_object_release(struct vmm_object *object)
     vmmi_extent_drop(object->extent, shown_nbytes(object));
   else
     free_runs(object);
-  vmmi_thread_leave();
   unmake_object(object);
+  vmmi_thread_leave();
 }
 
 uint64_t vmm_object_size(const struct vmm_object *object)

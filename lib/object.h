@@ -31,7 +31,22 @@ struct vmm_object {
   pthread_mutex_t lock;
   struct vmmi_region *regions; /* (o) that map it, by object_next */
   struct vmm_tracker *trackers; /* (o) on it, by object_next */
+  int copy;                     /* of it, for a child; see object_fork.c */
+  struct vmm_object *next_shown, **shown_link; /* (list) those with an fd */
 };
+
+/* ---- object_fork.c: what vmm_process_fork() needs ---- */
+
+/* An object that has its extent joins the list of those, or leaves it.
+ * => signal-safe in enter */
+void vmmi_object_list(struct vmm_object *object);
+void vmmi_object_unlist(struct vmm_object *object);
+
+/* Copies the memory files; ends that in the parent; in the child, shows the copies
+ * and the files again.  => nobody else inside; -errno */
+int vmmi_object_fork_prepare(void);
+void vmmi_object_fork_parent(void);
+int vmmi_object_fork_child(void);
 
 bool vmmi_object_valid(const struct vmm_object *object);
 

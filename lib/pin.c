@@ -274,6 +274,7 @@ static int hold_range(struct vmm_pin *pin, vmm_addr_t va, size_t pages,
 
   access = access & VMM_WRITE ? VMM_WRITE : VMM_READ;
   vmmi_thread_enter();
+  atomic_fetch_add(&pin->space->users, 1);
   for (size_t i = 0; error == 0 && i < pages; i++) {
     error = vmmi_pin_page(pin->space, va, access, VMMI_RESOLVE_PIN,
                           &pin->held[i]);
@@ -315,7 +316,6 @@ int vmm_pin(struct vmm_space *space, vmm_addr_t va, size_t nbytes,
     return vmmi_error(-ENOMEM, "pin: malloc", ENOMEM);
   made->space = space;
   made->count = 0;
-  atomic_fetch_add(&space->users, 1);
   error = hold_range(made, va, pages, access);
   vectors = error == 0 ? fill_vectors(made, va, nbytes, NULL) : 0;
   if (error == 0 && vectors > *niov)
@@ -334,8 +334,10 @@ void vmm_unpin(struct vmm_pin *pin)
   if (pin == NULL)
     return;
   if (vmmi_space_check(pin->space) == 0) { /* a child of fork has no frames */
+    vmmi_thread_enter();
     unpin_pages(pin->space, pin->held, pin->count);
     atomic_fetch_sub(&pin->space->users, 1);
+    vmmi_thread_leave();
   }
   free(pin);
 }

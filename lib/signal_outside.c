@@ -108,15 +108,27 @@ static int remove_way(struct signal_way *way)
   return 1;
 }
 
+static void lock_ways(void)
+{
+  vmmi_thread_enter();
+  pthread_mutex_lock(&signal_lock);
+}
+
+static void unlock_ways(void)
+{
+  pthread_mutex_unlock(&signal_lock);
+  vmmi_thread_leave();
+}
+
 int vmmi_signal_first_space(void)
 {
   int error = 0;
 
-  pthread_mutex_lock(&signal_lock);
+  lock_ways();
   for (int i = 0; i < WAYS && error == 0; i++)
     if (signal_mode == VMM_SIGNALS_OWNED)
       error = install_way(&ways[i]);
-  pthread_mutex_unlock(&signal_lock);
+  unlock_ways();
   return error != 0 ? vmmi_error(error, "signals: sigaction", -error) : 0;
 }
 
@@ -126,9 +138,9 @@ int vmm_init(unsigned signals)
     return vmmi_error(-EINVAL, "init: no such way of signals", 0);
   if (vmmi_space_count() != 0)
     return vmmi_error(-EBUSY, "init: a space exists", 0);
-  pthread_mutex_lock(&signal_lock);
+  lock_ways();
   signal_mode = signals;
-  pthread_mutex_unlock(&signal_lock);
+  unlock_ways();
   return 0;
 }
 
@@ -138,14 +150,14 @@ int vmm_signals_remove(void)
 
   if (vmmi_space_count() != 0)
     return vmmi_error(-EBUSY, "signals: a space exists", 0);
-  pthread_mutex_lock(&signal_lock);
+  lock_ways();
   for (int i = 0; i < WAYS; i++) {
     if (!ways[i].installed)
       continue;
     installed++;
     removed += remove_way(&ways[i]);
   }
-  pthread_mutex_unlock(&signal_lock);
+  unlock_ways();
   if (installed == 0)
     return vmmi_error(-ENOENT, "signals: none are installed", 0);
   if (removed < installed)
@@ -158,7 +170,7 @@ int vmm_signals_installed(void)
 {
   const char *why = NULL;
 
-  pthread_mutex_lock(&signal_lock);
+  lock_ways();
   for (int i = 0; i < MEMORY_WAYS; i++) {
     struct sigaction now;
 
@@ -167,7 +179,7 @@ int vmm_signals_installed(void)
     else if (set_action(ways[i].signal, NULL, &now) != 0 || !is_ours(&now))
       why = "signals: another handler was installed over ours";
   }
-  pthread_mutex_unlock(&signal_lock);
+  unlock_ways();
   if (why == NULL)
     return 1;
   vmmi_error(0, why, 0);

@@ -253,8 +253,8 @@ static void end_in_space(struct vmm_tracker *tracker)
 
   vmmi_space_lock(space);
   atomic_store(&space->trackers[tracker->slot], NULL);
-  vmmi_space_unlock(space);
   atomic_fetch_sub(&space->users, 1);
+  vmmi_space_unlock(space);
 }
 
 static void end_in_object(struct vmm_tracker *tracker)

@@ -189,7 +189,7 @@ static bool try_to_hide(struct vmmi_window *window, vmm_addr_t va,
   return backend->unmap(at, nbytes) == 0 || backend->protect(at, nbytes, 0) == 0;
 }
 
-static void forget_all(struct vmmi_window *window)
+void vmmi_record_forget_all(struct vmmi_window *window)
 {
   uint64_t count = window->chunks.count;
   struct vmmi_window_chunk *chunk;
@@ -218,7 +218,7 @@ void vmmi_record_hide(struct vmmi_window *window, vmm_addr_t va,
   /* all of the window, wired pages too, is cut nowhere */
   if (!try_to_hide(window, 0, window->space->size))
     vmmi_base_panic("window: the host refuses to take a page away");
-  forget_all(window);
+  vmmi_record_forget_all(window);
 }
 
 /* Empties the stretches of a chunk that are not wired. */
@@ -254,7 +254,7 @@ void vmmi_record_flush(struct vmmi_window *window)
   if (whole)
     vmmi_record_hide(window, 0, window->space->size);
   if (whole)
-    forget_all(window);
+    vmmi_record_forget_all(window);
   for (uint64_t i = 0;
        !whole && (chunk = vmmi_radix_next(&window->chunks, &i, count)) != NULL;
        i++)

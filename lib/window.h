@@ -125,6 +125,10 @@ void vmmi_window_flush(struct vmmi_window *window);
 /* Empties all windows of the process, when the host is out of mappings. */
 void vmmi_window_flush_all(void);
 
+/* In a copy of the process: reserves every window at its place again, empty, and the
+ * reserve of host mappings.  => nobody else is there; -errno */
+int vmmi_window_fork_child(void);
+
 /* Calls visit for each page with a record that is not 0, in order: for dump and
  * check.  => window locked */
 int vmmi_window_walk(struct vmmi_window *window, vmm_addr_t va, uint64_t nbytes,

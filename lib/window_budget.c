@@ -127,6 +127,11 @@ void vmmi_budget_close_reserve(void)
   pthread_mutex_unlock(&reserve_lock);
 }
 
+void vmmi_budget_forget_reserve(void)
+{
+  reserve = NULL;
+}
+
 void vmm_mapping_budget(uint64_t mappings)
 {
   if (mappings != 0)

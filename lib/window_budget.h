@@ -32,5 +32,7 @@ void vmmi_budget_trim(void);
 void vmmi_budget_make_reserve(void);
 void vmmi_budget_open_reserve(void);
 void vmmi_budget_close_reserve(void);
+/* It was not inherited: the first window makes another.  => nobody else inside */
+void vmmi_budget_forget_reserve(void);
 
 #endif

@@ -157,6 +157,13 @@ bool vmmi_window_overlaps(const void *host, size_t nbytes)
   return nbytes != 0 && search(start, start + nbytes) != NULL;
 }
 
+struct vmmi_window *vmmi_window_index_get(size_t i)
+{
+  struct entry *array = atomic_load(&entries);
+
+  return i < atomic_load(&count) ? atomic_load(&array[i].window) : NULL;
+}
+
 void vmmi_window_index_each(void (*visit)(struct vmmi_window *window))
 {
   struct entry *array;

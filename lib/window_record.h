@@ -37,6 +37,9 @@ void vmmi_record_hide(struct vmmi_window *window, vmm_addr_t va,
 /* As vmmi_window_flush().  => window locked */
 void vmmi_record_flush(struct vmmi_window *window);
 
+/* The host shows nothing any more: so says the record.  => window locked */
+void vmmi_record_forget_all(struct vmmi_window *window);
+
 /* To be called with each host call that changes the window.  => window locked */
 static inline void vmmi_record_host_call(struct vmmi_window *window)
 {

@@ -8,6 +8,7 @@
 
 #include "arch.h"
 #include "tracker.h"
+#include "window_index.h"
 
 /* What must be granted so that no access that the region allows faults. */
 static unsigned widest_access(uint32_t rights)
@@ -53,8 +54,10 @@ int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
   return error;
 }
 
-void vmmi_wire_again(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
+int vmmi_wire_again(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
 {
+  int result = 0;
+
   while (va < end) {
     struct vmmi_region *region;
     vmm_addr_t stop = end;
@@ -68,10 +71,26 @@ void vmmi_wire_again(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
       wired = (region->flags & VMM_WIRED) && region->rights != 0;
     }
     vmmi_space_unlock(space);
-    if (wired && va < stop)
-      vmmi_wire_populate(space, va, stop);
+    if (wired && va < stop) {
+      int error = vmmi_wire_populate(space, va, stop);
+
+      result = result != 0 ? result : error;
+    }
     va = stop;
   }
+  return result;
+}
+
+int vmmi_wire_fork_child(void)
+{
+  struct vmmi_window *window;
+  int error = 0;
+
+  for (size_t i = 0;
+       error == 0 && (window = vmmi_window_index_get(i)) != NULL; i++)
+    if (atomic_load(&window->hart) == NULL) /* a space's own */
+      error = vmmi_wire_again(window->space, 0, window->space->size);
+  return error;
 }
 
 /* => space locked */

@@ -25,6 +25,7 @@
   X(object) \
   X(pin) \
   X(policy) \
+  X(process_fork) \
   X(pte) \
   X(race) \
   X(random) \
