@@ -234,6 +234,8 @@ int vmm_fixup(struct vmm_space *space, vmm_addr_t va, unsigned access)
   error = vmmi_resolve_call(&request);
   if (error == 0)
     vmmi_space_unlock(space);
+  if (error == 0)
+    return request.waited;
   /* skipped: the access would not succeed after it */
   return error > 0 ? vmmi_error(-EFAULT, "fixup: the handler skips it", 0)
                    : error;

@@ -70,6 +70,7 @@ const char *vmm_fault_reason_name(unsigned reason)
     [VMM_FAULT_ARITHMETIC] = "arithmetic",
     [VMM_FAULT_TRAP] = "trap",
     [VMM_FAULT_SUPERVISOR] = "supervisor",
+    [VMM_FAULT_PAGER] = "pager",
   };
 
   return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : "unknown";

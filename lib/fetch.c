@@ -7,12 +7,14 @@
 #include <vmm/code.h>
 
 #include "access.h"
+#include "pager.h"
 #include "resolve.h"
 
 int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to, size_t nbytes)
 {
   struct vmmi_request request = {
-    .space = space, .va = va, .access = VMM_EXEC, .nbytes = (uint32_t)nbytes
+    .space = space, .va = va, .access = VMM_EXEC, .nbytes = (uint32_t)nbytes,
+    .flags = VMMI_RESOLVE_HOLD
   };
   uint64_t in_page;
   int result = vmmi_space_check(space);
@@ -29,6 +31,11 @@ int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to, size_t nbytes)
   if (result == 0) {
     result = vmmi_alias_copy(to, vmmi_arena_pointer(request.frame) + in_page,
                              nbytes);
+    if (request.held)
+      vmmi_pager_unhold(request.region->object,
+                        request.region->offset + (va - in_page -
+                                                  request.region->start),
+                        false, false);
     vmmi_space_unlock(space);
     if (result != 0)
       result = vmmi_access_fail(space, va, VMM_EXEC);

@@ -20,6 +20,10 @@ enum vmmi_step {
   VMMI_STEP_INSTALLED,  /* the window too */
   VMMI_STEP_CLEARED,    /* entries are clean, the windows not yet */
   VMMI_STEP_NARROWED,   /* the windows too; nothing was reported yet */
+  /* with the object's lock held: of a pager that takes a page */
+  VMMI_STEP_TAKEN,     /* entries of a region no longer grant it, windows may */
+  VMMI_STEP_PROTECTED, /* nobody may write it; it is about to be written back */
+  VMMI_STEP_DROPPED,   /* nobody shows it; its bytes are there */
 };
 
 /* NULL outside tests. */

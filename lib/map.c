@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "os.h"
+#include "pager.h"
 #include "snapshot.h"
 #include "tracker.h"
 
@@ -321,6 +322,8 @@ static int check_object(struct vmm_space *space,
                : vmmi_error(-EINVAL, "map: an offset without an object", 0);
   if (!vmmi_object_valid(object))
     return vmmi_error(-EINVAL, "map: not an object, or released", 0);
+  if (object->pager != NULL && object->pager->page_shift != space->page_shift)
+    return vmmi_error(-EINVAL, "map: the pager has another page size", 0);
   size = vmmi_align_up(object->nbytes, 1u << vmmi_os_page_shift());
   if (!vmmi_is_aligned(options->offset, space->page_nbytes) ||
       options->offset > size || nbytes > size - options->offset)

@@ -149,6 +149,27 @@ static int create(struct vmm_object **object, uint64_t nbytes,
   return 0;
 }
 
+int vmmi_object_make(struct vmm_object **object, uint64_t nbytes, bool readonly)
+{
+  struct vmm_object *made;
+  int error = vmmi_arena_init();
+
+  if (error != 0)
+    return vmmi_error(error, "arena: memory file or address space", -error);
+  made = make(nbytes, 0);
+  if (made == NULL)
+    return vmmi_error(-ENOMEM, "object: malloc", ENOMEM);
+  error = fill_anonymous(made, true);
+  if (error != 0) {
+    unmake_object(made);
+    return error;
+  }
+  made->readonly = readonly;
+  made->exported = false;
+  *object = made;
+  return 0;
+}
+
 int vmm_object_create(struct vmm_object **object, uint64_t nbytes,
                       const struct vmm_object_options *options)
 {
@@ -296,6 +317,14 @@ void vmm_object_release(struct vmm_object *object)
     return;
   if (vmmi_os_in_child())
     return; /* its frames are the parent's */
+  if (object->end != NULL)
+    object->end(object);
+  else
+    vmmi_object_end(object);
+}
+
+void vmmi_object_end(struct vmm_object *object)
+{
   vmmi_assert(object->regions == NULL, "object_release: still mapped");
   vmmi_thread_enter();
   if (object->fd >= 0)
@@ -315,7 +344,7 @@ int vmm_object_fd(const struct vmm_object *object)
 {
   if (!vmmi_object_valid(object))
     return vmmi_error(-EINVAL, "not an object, or released", 0);
-  if (object->fd < 0)
+  if (object->fd < 0 || object->pager != NULL)
     return vmmi_error(-ENOTSUP, "the object has no descriptor", 0);
   return object->fd;
 }

@@ -17,6 +17,7 @@
 #include "arena.h"
 
 struct vmmi_region;
+struct vmmi_pager;
 
 struct vmm_object {
   unsigned magic;
@@ -28,6 +29,8 @@ struct vmm_object {
   uint64_t *runs;       /* (o) first frame + 1 of each chunk, if fd < 0; 0: none */
   bool readonly;        /* (c) no shared writing */
   bool exported;        /* (c) zero-filled memory with a descriptor */
+  struct vmmi_pager *pager; /* (c) that gives its bytes; or NULL */
+  void (*end)(struct vmm_object *object); /* (c) the last hold has gone; or NULL */
   pthread_mutex_t lock;
   struct vmmi_region *regions; /* (o) that map it, by object_next */
   struct vmm_tracker *trackers; /* (o) on it, by object_next */
@@ -49,6 +52,12 @@ void vmmi_object_fork_parent(void);
 int vmmi_object_fork_child(void);
 
 bool vmmi_object_valid(const struct vmm_object *object);
+
+/* Makes an object over a memory file that nobody else gets, for a pager.
+ * => inside vmmi_thread_enter(); -ENOMEM -EMFILE -ENFILE */
+int vmmi_object_make(struct vmm_object **object, uint64_t nbytes, bool readonly);
+/* Frees an object that nobody holds.  => not locked */
+void vmmi_object_end(struct vmm_object *object);
 
 /* => 0 and the frame of the page at offset
  * => object locked; signal-safe */

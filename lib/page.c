@@ -12,6 +12,7 @@
 
 #include <errno.h>
 
+#include "pager.h"
 #include "snapshot.h"
 #include "tracker.h"
 
@@ -205,8 +206,12 @@ static void mark(const struct work *work, unsigned access)
   vmm_pte_t rights = vmmi_pte_rights(work->region->rights);
   vmm_pte_t pte = atomic_load(work->slot);
   uint64_t frame = vmm_pte_frame(pte);
-  bool code = atomic_load(&vmmi_arena_frame(frame)->state) & VMMI_FRAME_CODE;
+  bool fault = (atomic_load(&vmmi_arena_frame(frame)->state) &
+                VMMI_FRAME_CODE) != 0; /* before it is written */
   vmm_pte_t next;
+
+  if (vmmi_pager_shows(work->region, pte))
+    fault |= !vmmi_pager_touch(work->region, work->va, access == VMM_WRITE);
 
   do {
     next = vmm_pte_mkyoung(vmm_pte_modify(pte, rights), work->watch);
@@ -214,7 +219,7 @@ static void mark(const struct work *work, unsigned access)
       next = vmm_pte_mkdirty(next, work->watch);
     if (access == VMM_EXEC)
       next = vmm_pte_mkexec(next);
-    if (code)
+    if (fault)
       next &= ~VMM_PTE_SWRITE;
   } while (!atomic_compare_exchange_weak(work->slot, &pte, next));
   vmmi_assert_full(vmm_pte_valid(next, work->watch),
@@ -242,9 +247,13 @@ static int promote_one(const struct work *work, unsigned access, bool pin)
 {
   vmm_pte_t pte = atomic_load(work->slot);
   bool own = access == VMM_WRITE || pin;
-  bool alone = (pte & VMM_PTE_COW) && own && take_back(work);
-  int error = own ? save_page(work, access) : 0;
+  bool alone;
+  int error;
 
+  if (vmmi_pager_must_wait(work->region, work->va, pte, access == VMM_WRITE))
+    return VMMI_PAGE_AWAY;
+  alone = (pte & VMM_PTE_COW) && own && take_back(work);
+  error = own ? save_page(work, access) : 0;
   if (error != 0)
     return error;
   if (!(pte & VMM_PTE_PRESENT))
@@ -290,6 +299,8 @@ bool vmmi_page_is_coarse(const struct vmmi_page_range *range,
 
   if ((region->flags & VMM_EXACT) || request->window == NULL ||
       request->access == VMM_EXEC)
+    return false;
+  if (region->object != NULL && region->object->pager != NULL)
     return false;
   if (vmmi_region_is_shared(region) && region->object->fd >= 0)
     return false;

@@ -27,10 +27,14 @@ bool vmmi_page_is_coarse(const struct vmmi_page_range *range,
 /* Makes the range all of the chunk that lies in the region. */
 void vmmi_page_widen(struct vmmi_page_range *range);
 
+/* The page is a pager's, and has to be waited for. */
+#define VMMI_PAGE_AWAY 2
+
 /*
  * Makes the request's access to the page at range->va silent, and widens the range
  * to what became silent with it at no price (rule 13: coarse ranges).
- * => 0; -ENOMEM, -EIO with the request's reason set, and nothing changed
+ * => 0; VMMI_PAGE_AWAY; -ENOMEM, -EIO with the request's reason set, and nothing
+ *    changed
  * => pages locked; signal-safe
  */
 int vmmi_page_promote(struct vmmi_page_range *range,

@@ -11,8 +11,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "tracker.h"
 #include "os.h"
+#include "pager.h"
+#include "tracker.h"
 
 struct vmm_pin {
   struct vmm_space *space;
@@ -58,8 +59,14 @@ static bool hold_page(const struct vmmi_request *request,
 
   *held = (struct vmmi_held){ .space = space, .va = va, .frame = frame,
                               .writing = writing };
-  if (writing && !count_writer(frame, space->page_frames))
+  held->paged = request->held;
+  held->pinned = (request->flags & VMMI_RESOLVE_PIN) != 0;
+  if (writing && !count_writer(frame, space->page_frames)) {
+    if (request->held)
+      vmmi_pager_unhold(region->object, region->offset + (va - region->start),
+                        held->pinned, false);
     return false;
+  }
   if (frame == VMMI_ZERO_FRAME)
     return true;
   if (region->object != NULL && /* its frame, or a private copy of it? */
@@ -80,7 +87,7 @@ int vmmi_pin_page(struct vmm_space *space, vmm_addr_t va, unsigned access,
 
   if (vmmi_thread_self.nofault > 0)
     flags |= VMMI_RESOLVE_NOFAULT;
-  request.flags = flags;
+  request.flags = flags | VMMI_RESOLVE_HOLD;
   while (!done) {
     int error = vmmi_resolve_call(&request);
 
@@ -183,6 +190,8 @@ static void unmark_writer(struct vmmi_held *held)
 /* => not locked: the last hold of an object frees it */
 static void release_page(const struct vmmi_held *held)
 {
+  if (held->paged)
+    vmmi_pager_unhold(held->object, held->offset, held->pinned, held->writing);
   if (held->object != NULL)
     vmm_object_release(held->object);
   else if (held->frame != VMMI_ZERO_FRAME)

@@ -19,6 +19,8 @@ struct vmmi_held {
   struct vmm_object *object; /* that owns the frame, held; or NULL */
   uint64_t offset;           /* of the page, in the object */
   bool writing;
+  bool paged;                /* a pager keeps the page ... */
+  bool pinned;               /* ... for a pin */
 };
 
 /*

@@ -5,6 +5,7 @@
  *             what the entry grants already
  *   tell      a tracker's callback, before the first access (no lock)
  *   promote   a frame, young, dirty; as widely as is free (page.c)
+ *   page_in   waits until a pager has filled the page, or has kept it (no lock)
  *   install   in the window that missed
  *   trim      windows use too many of the host's mappings: flush some (no lock)
  *   evict     the host is out of mappings: flush, once more (no lock)
@@ -19,6 +20,7 @@
 
 #include "inject.h"
 #include "page.h"
+#include "pager.h"
 #include "tracker.h"
 #include "window_budget.h"
 
@@ -32,6 +34,8 @@ struct attempt {
   unsigned evicted; /* how often */
   bool trimmed;
   bool silent;      /* the entry granted the access already */
+  struct vmm_object *kept; /* held, and its page, until this has ended */
+  uint64_t kept_offset;
 };
 
 static int fail(struct vmmi_request *request, unsigned reason, int error)
@@ -133,6 +137,46 @@ static int tell(struct attempt *attempt, struct vmm_tracker *tracker)
   return RESTART;
 }
 
+static void let_go(struct attempt *attempt)
+{
+  if (attempt->kept == NULL)
+    return;
+  vmmi_pager_unhold(attempt->kept, attempt->kept_offset, false, false);
+  vmm_object_release(attempt->kept);
+  attempt->kept = NULL;
+}
+
+/* The pager is waited for with no lock held, so the resolution begins again.  The
+ * page is kept until then, or others could take it each time. */
+static int page_in(struct attempt *attempt)
+{
+  struct vmmi_request *request = attempt->request;
+  struct vmm_space *space = request->space;
+  struct vmmi_region *region = request->region;
+  struct vmm_object *object = vmm_object_hold(region->object);
+  uint64_t offset = region->offset + (request_page(request) - region->start);
+  unsigned reason = VMM_FAULT_NONE;
+  bool held = false;
+  int error;
+
+  atomic_fetch_add(&space->users, 1);
+  request->region = NULL;
+  vmmi_space_unlock(space);
+  let_go(attempt);
+  error = vmmi_pager_bring(object, offset, request->access == VMM_WRITE,
+                           &reason, &held);
+  vmmi_space_lock_shared(space);
+  atomic_fetch_sub(&space->users, 1);
+  request->waited = true;
+  if (held) {
+    attempt->kept = object;
+    attempt->kept_offset = offset;
+  } else {
+    vmm_object_release(object);
+  }
+  return error != 0 ? fail(request, reason, error) : RESTART;
+}
+
 static int promote(struct attempt *attempt)
 {
   struct vmmi_request *request = attempt->request;
@@ -163,7 +207,16 @@ static int promote(struct attempt *attempt)
     request->cacheable =
         vmmi_code_note(range->region, request_page(request),
                        vmm_pte_frame(atomic_load(&range->leaf->pte[i])));
+  pte = atomic_load(&range->leaf->pte[i]);
+  request->held = error == 0 && tracker == NULL &&
+                  (request->flags & VMMI_RESOLVE_HOLD) &&
+                  vmmi_pager_shows(range->region, pte);
+  if (request->held)
+    vmmi_pager_hold(range->region, range->va,
+                    (request->flags & VMMI_RESOLVE_PIN) != 0);
   vmmi_page_unlock(range);
+  if (error == VMMI_PAGE_AWAY)
+    return page_in(attempt);
   if (tracker != NULL && error == 0 &&
       !(request->flags & VMMI_RESOLVE_NOFAULT))
     return tell(attempt, tracker);
@@ -305,6 +358,7 @@ int vmmi_resolve_locked(struct vmmi_request *request)
     vmmi_inject_step(VMMI_STEP_INSTALLED);
   } while (error == RESTART);
   request->silent = attempt.silent;
+  let_go(&attempt);
   if (error != 0) {
     vmmi_resolve_count(request, error);
     request->region = NULL;

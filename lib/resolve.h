@@ -12,6 +12,7 @@ enum {
   VMMI_RESOLVE_PIN = 1 << 1,     /* a frame of its own, even for reading */
   VMMI_RESOLVE_FORCE = 1 << 2,   /* a debugger's: private pages need no right */
   VMMI_RESOLVE_WIRE = 1 << 3,    /* fail where the budget can't hold it */
+  VMMI_RESOLVE_HOLD = 1 << 4,    /* keep a pager's page: vmmi_pager_unhold() */
 };
 
 struct vmmi_request {
@@ -27,6 +28,8 @@ struct vmmi_request {
   struct vmmi_region *region; /* that holds it; while the space is locked */
   bool cacheable;             /* VMM_EXEC: writers will tell before they write */
   bool silent;                /* the entry granted the access already */
+  bool held;                  /* VMMI_RESOLVE_HOLD: the page is a pager's */
+  bool waited;                /* for a pager: the lock was dropped meanwhile */
   bool unchanged;             /* ... and the window too: nothing was to be repaired */
   unsigned reason;            /* enum vmm_fault_reason, else */
   void *cookie;               /* the region's */
@@ -35,9 +38,10 @@ struct vmmi_request {
 };
 
 /*
- * => 0 the access may be repeated; else -EFAULT, -ENOMEM or -EIO with a reason
+ * => 0 the access may be repeated; else -EFAULT, -ENOMEM, -EIO or a pager's error,
+ *    with a reason
  * => no lock held, inside vmmi_thread_enter() or our signal handler; signal-safe;
- *    calls trackers' callbacks
+ *    calls trackers' callbacks, and pagers' or waits for them
  */
 int vmmi_resolve(struct vmmi_request *request);
 

@@ -303,7 +303,9 @@ static bool handle(int signal, siginfo_t *info, void *context)
     vmmi_gate_pass();
   }
   self->inside = inside + 1;
+  self->signals++;
   done = deal_with(&event, inside != 0);
+  self->signals--;
   self->inside = inside;
   if (inside == 0)
     vmmi_gate_leave();

@@ -96,6 +96,8 @@ static int backing_of(const struct page *page, uint64_t *frame)
   *frame = VMMI_ZERO_FRAME;
   if (region->object == NULL)
     return 0;
+  if (region->object->pager != NULL)
+    return -EBUSY; /* the space is locked: nobody may be waited for */
   vmmi_map_lock_object(region);
   error = vmmi_object_frame(region->object,
                             region->offset + (page->va - region->start), frame);

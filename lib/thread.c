@@ -14,6 +14,8 @@
 __thread struct vmmi_thread vmmi_thread_self
     __attribute__((tls_model("initial-exec")));
 
+_Atomic(void (*)(void)) vmmi_thread_chore;
+
 void vmmi_thread_async_signals(sigset_t *set)
 {
   sigfillset(set);
@@ -37,6 +39,17 @@ void vmmi_thread_enter(void)
   self->inside++;
 }
 
+static void do_chore(void)
+{
+  void (*chore)(void);
+
+  if (vmmi_thread_self.signals > 0)
+    return; /* it may take what signal context may not */
+  chore = atomic_exchange(&vmmi_thread_chore, NULL);
+  if (chore != NULL)
+    chore();
+}
+
 void vmmi_thread_leave(void)
 {
   struct vmmi_thread *self = &vmmi_thread_self;
@@ -46,6 +59,9 @@ void vmmi_thread_leave(void)
     return;
   vmmi_gate_leave();
   pthread_sigmask(SIG_SETMASK, &self->mask, NULL);
+  if (vmmi_unlikely(atomic_load_explicit(&vmmi_thread_chore,
+                                         memory_order_relaxed) != NULL))
+    do_chore();
 }
 
 void vmmi_thread_away(struct vmmi_away *away)

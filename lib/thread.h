@@ -14,6 +14,15 @@
 
 struct vmm_hart;
 struct vmmi_guard;
+struct vmmi_wait;
+struct vmmi_pager_call;
+
+/* A thread as others wait for it, and wake it: pager_wait.c. */
+struct vmm_waiter {
+  _Atomic bool cancelled;        /* its next wait ends at once */
+  struct vmmi_wait *waits;       /* (graph) the innermost first */
+  struct vmmi_pager_call *calls; /* the thread's own: callbacks that it is in */
+};
 
 struct vmmi_thread {
   unsigned nofault;       /* depth of vmm_nofault_begin() */
@@ -24,6 +33,8 @@ struct vmmi_thread {
   struct vmmi_guard *guard;   /* the innermost guarded call that counts here */
   struct vmmi_span overflow;  /* attached: below the thread's own stack, */
   struct vmmi_span alternate; /* ... and its alternate signal stack */
+  unsigned signals;       /* depth of our signal handler */
+  struct vmm_waiter waiter;
   bool has_last;          /* last is valid */
   struct vmm_fault last;  /* the last fault that nobody repaired */
   struct vmm_stats stats; /* of this thread */
@@ -48,6 +59,10 @@ extern __thread struct vmmi_thread vmmi_thread_self
  */
 void vmmi_thread_enter(void);
 void vmmi_thread_leave(void);
+
+/* To be done where no lock is held and no signal is handled: by the thread that next
+ * leaves.  NULL: nothing. */
+extern _Atomic(void (*)(void)) vmmi_thread_chore;
 
 /*
  * Around code of the program that the library calls: from away to back it runs as

@@ -23,6 +23,7 @@
   X(limits) \
   X(map) \
   X(object) \
+  X(pager) \
   X(pin) \
   X(policy) \
   X(process_fork) \

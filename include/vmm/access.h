@@ -6,7 +6,8 @@
  *
  * Every access of this file that fails gives -EFAULT (nothing mapped, no right, or
  * the host's buffer is bad), -EINVAL (a size that is not one of those named), -ENOMEM (no frames: the host's or max_frames), -EIO (the object can't give the
- * page), and vmm_fault_last() tells the rest.  A region's or space's handler is
+ * page), or, of a pager, what its callback gave, -EINTR or -EDEADLK
+ * (<vmm/pager.h>); and vmm_fault_last() tells the rest.  A region's or space's handler is
  * asked first, as for a signal.
  */
 #ifndef VMM_ACCESS_H
@@ -61,6 +62,8 @@ VMM_API int vmm_cas(struct vmm_space *space, vmm_addr_t va, void *expected,
  * Does what a fault of this access to this page would do, and no more: after it
  * a faults-disabled access succeeds, unless somebody takes the page away again.
  * access: VMM_READ, VMM_WRITE or VMM_EXEC.
+ * => 0; 1 likewise, but a pager was waited for: the space was not locked meanwhile,
+ *    so what else the caller had found out may no longer be true
  */
 VMM_API int vmm_fixup(struct vmm_space *space, vmm_addr_t va, unsigned access);
 

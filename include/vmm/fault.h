@@ -37,6 +37,8 @@ enum vmm_fault_reason {
   VMM_FAULT_ARITHMETIC, /* SIGFPE */
   VMM_FAULT_TRAP,       /* SIGTRAP: a breakpoint */
   VMM_FAULT_SUPERVISOR, /* VMM_SUPERVISOR memory, in a window that hides it */
+  VMM_FAULT_PAGER,      /* a pager failed: error is what its callback gave, or
+                           -EINTR or -EDEADLK (<vmm/pager.h>) */
 };
 
 struct vmm_fault {

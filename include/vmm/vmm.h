@@ -12,6 +12,7 @@
 #include <vmm/hart.h>
 #include <vmm/map.h>
 #include <vmm/object.h>
+#include <vmm/pager.h>
 #include <vmm/pte.h>
 #include <vmm/signals.h>
 #include <vmm/snapshot.h>
