@@ -79,7 +79,8 @@ static void forget_entry(struct vmm_space *space, vmm_addr_t va,
 static void note_entry(struct vmm_space *space, vmm_addr_t va,
                        vmmi_pte_slot *slot)
 {
-  if (vmmi_pte_clear(slot, VMM_PTE_SWRITE) & VMM_PTE_SWRITE)
+  /* the silent bit may have gone, and who took it be about to narrow */
+  if (vmmi_pte_clear(slot, VMM_PTE_SWRITE) & VMM_PTE_WRITE)
     vmmi_window_narrow(space, va, space->page_nbytes);
 }
 

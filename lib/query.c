@@ -81,7 +81,9 @@ static int fetch_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
     if (clear & VMM_PTE_ACCESSED)
       next = vmm_pte_mkold(next);
   } while (!atomic_compare_exchange_weak(slot, &pte, next));
-  clearing->narrower |= (pte & ~next & VMM_PTE_SILENT) != 0;
+  /* even where the silent bits have gone: a tracker's fetch may have taken them
+   * and be about to narrow */
+  clearing->narrower |= pte != next;
   if (clearing->out != NULL)
     clearing->out[(va - clearing->start) >> space->page_shift] = pte;
   return 0;
