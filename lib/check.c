@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "snapshot.h"
+#include "tlb.h"
 #include "tracker.h"
 #include "os.h"
 
@@ -320,6 +321,14 @@ static int keep_mapping(const struct vmmi_os_mapping *mapping, void *arg)
 }
 
 /* => space locked */
+static int check_tlbs(struct vmm_space *space)
+{
+  bool bad;
+  vmm_addr_t va = vmmi_tlb_find_bad(space, &bad);
+
+  return bad ? vmmi_check_fail(va, "a TLB grants what the entry does not") : 0;
+}
+
 static int check_all(struct vmmi_check *check)
 {
   struct vmm_space *space = check->space;
@@ -339,6 +348,8 @@ static int check_all(struct vmmi_check *check)
     error = vmmi_os_maps_walk(keep_mapping, check);
   if (error == -ENOTSUP)
     return vmmi_error(error, "check: the host doesn't show its mappings", 0);
+  if (error == 0)
+    error = check_tlbs(space);
   return error != 0 ? error : vmmi_check_windows(check);
 }
 

@@ -44,6 +44,8 @@ int vmm_space_destroy(struct vmm_space *space)
     return error;
   if (atomic_load(&space->users) != 0)
     return vmmi_error(-EBUSY, "space: a pin, a tracker or a snapshot uses it", 0);
+  if (atomic_load(&space->tlbs) != NULL)
+    return vmmi_error(-EBUSY, "space: a TLB uses it", 0);
   if (vmmi_running_end(space) != 0)
     return vmmi_error(-EBUSY, "space: a hart runs it", 0);
   vmmi_thread_enter();

@@ -164,6 +164,7 @@ static void init_locks(struct vmm_space *space)
     pthread_mutex_init(&space->leaf_locks[i], NULL);
   pthread_mutex_init(&space->window.lock, NULL);
   pthread_mutex_init(&space->notify_lock, NULL);
+  pthread_mutex_init(&space->tlb_lock, NULL);
 }
 
 static void end_locks(struct vmm_space *space)
@@ -173,6 +174,7 @@ static void end_locks(struct vmm_space *space)
     pthread_mutex_destroy(&space->leaf_locks[i]);
   pthread_mutex_destroy(&space->window.lock);
   pthread_mutex_destroy(&space->notify_lock);
+  pthread_mutex_destroy(&space->tlb_lock);
 }
 
 static int open_space(struct vmm_space *space,

@@ -20,6 +20,8 @@
 #include "thread.h"
 #include "window.h"
 
+struct vmmi_tlb;
+
 #define VMMI_TRACKERS 8
 #define VMMI_LEAF_LOCKS 16
 
@@ -51,6 +53,9 @@ struct vmm_space {
   struct vmmi_window window;   /* the shared one */
   _Atomic(struct vmmi_window_table *) table; /* harts' windows; NULL: never any */
   _Atomic bool ending;         /* destroy looks whether harts run it */
+
+  pthread_mutex_t tlb_lock;
+  _Atomic(struct vmmi_tlb *) tlbs; /* changed with tlb_lock */
 
   /* Slot i: the tracker whose bit is VMM_PTE_TRACKER(i).  Claimed by
    * compare-and-swap; a tracker of the space is set under the space's lock, one

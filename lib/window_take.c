@@ -1,13 +1,14 @@
 /*
- * Taking away: narrowing, dropping and clearing, in every window of a space, a hart's
- * too.  The entries are changed first, so that a window which a hart gets meanwhile
- * reads them as they are (window_table.h).  Host
+ * Taking away: narrowing, dropping and clearing, in every window and TLB of a space, a
+ * hart's too.  The entries are changed first, so that a window which a hart gets
+ * meanwhile reads them as they are (window_table.h).  Host
  * calls are made for stretches of neighbouring pages.  One that is refused (out of
  * mappings) makes the window flush itself, which needs none.
  */
 #include "window.h"
 
 #include "os.h"
+#include "tlb.h"
 #include "window_record.h"
 #include "window_table.h"
 
@@ -159,6 +160,7 @@ static void take(struct vmm_space *space, enum taking how, vmm_addr_t va,
   struct taken taken = { how, va, va + nbytes };
 
   vmmi_window_each(space, take_from, &taken);
+  vmmi_tlb_take(space, va, nbytes, how != NARROW);
 }
 
 void vmmi_window_narrow(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)

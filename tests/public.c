@@ -48,6 +48,7 @@
   X(snapshot_region) \
   X(space) \
   X(thread) \
+  X(tlb) \
   X(tracker) \
   X(tracker_object) \
   X(tracker_race) \

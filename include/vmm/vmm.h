@@ -19,6 +19,7 @@
 #include <vmm/space.h>
 #include <vmm/stats.h>
 #include <vmm/test.h>
+#include <vmm/tlb.h>
 #include <vmm/tracker.h>
 #include <vmm/types.h>
 

@@ -4,7 +4,7 @@
 . "$top_srcdir/tests/tap.sh"
 
 suites="access access_race accessor checked extable guard guard_code guard_restore
-  handler map object pin pte race refusal scenario_s2 scenario_s4 signal thread
+  handler map object pin pte race refusal scenario_s2 scenario_s4 signal thread tlb
   tracker tracker_object tracker_race"
 
 runs() {
