@@ -50,6 +50,46 @@ int vmmi_arch_cas16(void *at, void *expected, const void *desired);
 int vmmi_arch_probe(void *byte, int write);
 
 /*
+ * One instruction that runs out of line: what is to run in its place, and what a
+ * context means that was interrupted there.
+ *
+ *   0 ............ done ............... restored ......... nbytes
+ *   | the instruction | the scratch register | goes on at next |
+ *
+ * Before done it has not been executed, from there on it has; up to restored a
+ * register of the interrupted code holds something else.
+ */
+struct vmmi_arch_displaced {
+  uintptr_t pc;      /* where the instruction belongs; 0: none */
+  uintptr_t next;    /* where it goes on */
+  uint64_t scratch;  /* what that register is to be again */
+  uint64_t entry;    /* what it is at first */
+  int8_t reg;        /* by DWARF number; -1: none is used */
+  uint8_t length;    /* of the instruction where it belongs */
+  uint8_t done, restored;
+  uint8_t nbytes;    /* of what runs in its place */
+  bool traps;        /* ends with a trap at done, for vmmi_arch_displace_trap() */
+  bool calls;        /* ... and then calls */
+};
+/* The most that runs in an instruction's place, in bytes. */
+enum { VMMI_ARCH_DISPLACED_MAX = 64 };
+
+/*
+ * Makes *what of the instruction whose first nbytes are at insn, as if it stood at
+ * pc, and writes what is to run to code.  A jump whose target is known is done in
+ * the context at once.
+ * => 0; 1 done; -EILSEQ not an instruction; -ENOTSUP one that can't run elsewhere
+ */
+int vmmi_arch_displace(void *context, uintptr_t pc, const void *insn,
+                       size_t nbytes, struct vmmi_arch_displaced *what,
+                       uint8_t code[VMMI_ARCH_DISPLACED_MAX]);
+/* The trap at done was met: as above, for what is left.  Never fails. */
+int vmmi_arch_displace_trap(void *context, struct vmmi_arch_displaced *what,
+                            uint8_t code[VMMI_ARCH_DISPLACED_MAX]);
+/* Makes this processor fetch again what was written by another address. */
+void vmmi_arch_sync_code(void);
+
+/*
  * Calls fn(arg), on the stack that ends at top if that is not NULL, from a frame
  * that *sp is set to: the registers that a function must keep are in it, and the
  * control words of the floating-point units.  They are restored, however it ends.

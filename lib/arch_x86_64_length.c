@@ -7,6 +7,8 @@
  *
  * Each opcode is a letter of a map that says what follows it.
  */
+#include "arch_x86_64_insn.h"
+
 #include "arch.h"
 
 /*
@@ -54,29 +56,15 @@ static const char two_byte_map[] =
     "mmmmmmmmmmmmmmmm" /* 0F E0 */
     "mmmmmmmmmmmmmmmm";
 
-/* What has been read of an instruction. */
-struct insn {
-  const uint8_t *code;
-  size_t nbytes;    /* readable at code */
-  size_t at;        /* of them read */
-  uint8_t modrm;
-  bool operand16;   /* prefix 66 */
-  bool address32;   /* prefix 67 */
-  bool repeat;      /* prefix F2 or F3 */
-  bool f2;          /* the last of those was F2 */
-  bool lock;        /* prefix F0 */
-  uint8_t rex;      /* or 0 */
-};
-
 enum {
-  REX_W = 1 << 3,
+  OPCODE_REX_W = 1 << 3,
   REGISTER = 3,     /* ModRM.mod */
   SIB_FOLLOWS = 4,  /* ModRM.rm */
   DISP32_ONLY = 5,  /* ModRM.rm or SIB.base, with ModRM.mod 0 */
 };
 
 /* => the next byte; past the end 0, and at tells in the end */
-static uint8_t read_byte(struct insn *insn)
+static uint8_t read_byte(struct vmmi_x86_insn *insn)
 {
   size_t at = insn->at++;
 
@@ -84,7 +72,7 @@ static uint8_t read_byte(struct insn *insn)
 }
 
 /* => the first byte after the prefixes */
-static uint8_t read_prefixes(struct insn *insn)
+static uint8_t read_prefixes(struct vmmi_x86_insn *insn)
 {
   for (;;) {
     uint8_t byte = read_byte(insn);
@@ -93,6 +81,7 @@ static uint8_t read_prefixes(struct insn *insn)
       return byte;
     if ((byte & 0xf0) == 0x40) {
       insn->rex = byte;
+      insn->rex_at = (uint8_t)(insn->at - 1);
       continue;
     }
     switch (byte) {
@@ -120,10 +109,11 @@ static uint8_t read_prefixes(struct insn *insn)
 }
 
 /* Reads ModRM, SIB and displacement. */
-static void read_modrm(struct insn *insn)
+static void read_modrm(struct vmmi_x86_insn *insn)
 {
   unsigned mod, rm;
 
+  insn->modrm_at = (uint8_t)insn->at;
   insn->modrm = read_byte(insn);
   mod = insn->modrm >> 6;
   rm = insn->modrm & 7;
@@ -141,13 +131,13 @@ static void read_modrm(struct insn *insn)
 }
 
 /* => bytes of an immediate of 16 or 32 bits */
-static size_t word_nbytes(const struct insn *insn)
+static size_t word_nbytes(const struct vmmi_x86_insn *insn)
 {
-  return insn->operand16 && !(insn->rex & REX_W) ? 2 : 4;
+  return insn->operand16 && !(insn->rex & OPCODE_REX_W) ? 2 : 4;
 }
 
 /* Reads what an opcode's letter says. => false if it is no instruction */
-static bool read_operands(struct insn *insn, char form)
+static bool read_operands(struct vmmi_x86_insn *insn, char form)
 {
   bool test;
 
@@ -158,7 +148,7 @@ static bool read_operands(struct insn *insn, char form)
   case 'e': insn->at += 3; return true;
   case 'j': insn->at += 4; return true;
   case 'z': insn->at += word_nbytes(insn); return true;
-  case 'v': insn->at += insn->rex & REX_W ? 8 : word_nbytes(insn); return true;
+  case 'v': insn->at += insn->rex & OPCODE_REX_W ? 8 : word_nbytes(insn); return true;
   case 'o': insn->at += insn->address32 ? 4 : 8; return true;
   case 'r': insn->at += 1; return true;
   case 'x': return false;
@@ -176,13 +166,14 @@ static bool read_operands(struct insn *insn, char form)
 }
 
 /* The opcode and the rest after a VEX, EVEX or XOP prefix that chose the map. */
-static bool read_vector(struct insn *insn, unsigned map)
+static bool read_vector(struct vmmi_x86_insn *insn, unsigned map)
 {
   enum { XOP_IMM8 = 8, XOP_NONE = 9, XOP_IMM32 = 10 };
-  uint8_t opcode = read_byte(insn);
 
+  insn->map = (uint8_t)map;
+  insn->opcode = read_byte(insn);
   switch (map) {
-  case 1: return read_operands(insn, two_byte_map[opcode]);
+  case 1: return read_operands(insn, two_byte_map[insn->opcode]);
   case 2: case 5: case 6: case XOP_NONE: return read_operands(insn, 'm');
   case 3: case XOP_IMM8: return read_operands(insn, 'B');
   case XOP_IMM32: read_modrm(insn); insn->at += 4; return true;
@@ -191,33 +182,34 @@ static bool read_vector(struct insn *insn, unsigned map)
 }
 
 /* => whether it was such a prefix; *valid, whether an instruction followed */
-static bool read_vector_prefix(struct insn *insn, uint8_t first, bool *valid)
+static bool read_vector_prefix(struct vmmi_x86_insn *insn, uint8_t first, bool *valid)
 {
-  enum { EVEX = 0x62, XOP = 0x8f, VEX3 = 0xc4, VEX2 = 0xc5 };
   unsigned map;
 
-  if (first == VEX2) {
+  insn->vector_at = (uint8_t)(insn->at - 1);
+  if (first == VMMI_X86_VEX2) {
     insn->at += 1;
     map = 1;
-  } else if (first == VEX3) {
+  } else if (first == VMMI_X86_VEX3) {
     map = read_byte(insn) & 0x1f;
     insn->at += 1;
-  } else if (first == EVEX) {
+  } else if (first == VMMI_X86_EVEX) {
     map = read_byte(insn) & 7;
     insn->at += 2;
-  } else if (first == XOP && insn->at < insn->nbytes &&
+  } else if (first == VMMI_X86_XOP && insn->at < insn->nbytes &&
              (insn->code[insn->at] & 0x1f) >= 8) { /* else POP, with ModRM */
     map = read_byte(insn) & 0x1f;
     insn->at += 1;
   } else {
     return false;
   }
+  insn->vector = first;
   *valid = !insn->rex && !insn->operand16 && !insn->repeat && !insn->lock &&
-           (map < 8) == (first != XOP) && read_vector(insn, map);
+           (map < 8) == (first != VMMI_X86_XOP) && read_vector(insn, map);
   return true;
 }
 
-static bool read_opcode(struct insn *insn)
+static bool read_opcode(struct vmmi_x86_insn *insn)
 {
   uint8_t byte = read_prefixes(insn);
   bool valid;
@@ -226,20 +218,29 @@ static bool read_opcode(struct insn *insn)
     return false;
   if (read_vector_prefix(insn, byte, &valid))
     return valid;
+  insn->opcode = byte;
   if (byte != 0x0f)
     return read_operands(insn, one_byte_map[byte]);
-  byte = read_byte(insn);
+  insn->map = 1;
+  insn->opcode = byte = read_byte(insn);
   if (byte != 0x38 && byte != 0x3a)
     return read_operands(insn, two_byte_map[byte]);
-  insn->at += 1;
+  insn->map = byte == 0x38 ? 2 : 3;
+  insn->opcode = read_byte(insn);
   return read_operands(insn, byte == 0x38 ? 'm' : 'B');
+}
+
+bool vmmi_x86_insn_decode(struct vmmi_x86_insn *insn, const void *code,
+                          size_t nbytes)
+{
+  *insn = (struct vmmi_x86_insn){ .code = code, .nbytes = nbytes };
+  return read_opcode(insn) && insn->at <= nbytes &&
+         insn->at <= VMMI_ARCH_INSN_MAX;
 }
 
 size_t vmmi_arch_insn_length(const void *code, size_t nbytes)
 {
-  struct insn insn = { .code = code, .nbytes = nbytes };
+  struct vmmi_x86_insn insn;
 
-  if (!read_opcode(&insn))
-    return 0;
-  return insn.at <= nbytes && insn.at <= VMMI_ARCH_INSN_MAX ? insn.at : 0;
+  return vmmi_x86_insn_decode(&insn, code, nbytes) ? insn.at : 0;
 }

@@ -66,9 +66,10 @@ static void dump_region(struct vmm_space *space,
     fprintf(file, " %s %p+0x%" PRIx64,
             info->flags & VMM_PRIVATE ? "copy of" : "object",
             (void *)info->object, info->offset);
-  fprintf(file, "%s%s%s\n", info->flags & VMM_WIRED ? " wired" : "",
+  fprintf(file, "%s%s%s%s\n", info->flags & VMM_WIRED ? " wired" : "",
           info->flags & VMM_HUGE ? " huge" : "",
-          info->flags & VMM_EXACT ? " exact" : "");
+          info->flags & VMM_EXACT ? " exact" : "",
+          info->flags & VMM_TRAMPOLINE ? " trampoline" : "");
   if (n.present != 0)
     fprintf(file,
             "    present %" PRIu64 " own %" PRIu64 " young %" PRIu64

@@ -71,6 +71,7 @@ const char *vmm_fault_reason_name(unsigned reason)
     [VMM_FAULT_TRAP] = "trap",
     [VMM_FAULT_SUPERVISOR] = "supervisor",
     [VMM_FAULT_PAGER] = "pager",
+    [VMM_FAULT_NO_THREAD] = "no guest thread",
   };
 
   return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : "unknown";

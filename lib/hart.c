@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "guest_thread.h"
 #include "metadata.h"
 #include "os.h"
 #include "window_table.h"
@@ -193,6 +194,7 @@ static void end_hart(struct vmm_hart *hart)
       if (window != NULL)
         close_window(hart, window);
     }
+  vmmi_guest_thread_end(hart);
   give_hart(hart);
   vmmi_thread_leave();
 }
@@ -254,7 +256,12 @@ static int make_hart(struct vmm_hart **hart,
   if (error != 0)
     return error;
   set_options(made, options);
+  if (vmmi_guest_thread_begin(made) != 0) {
+    give_hart(made);
+    return vmmi_error(-ENOMEM, "hart: mmap of its guest thread", ENOMEM);
+  }
   if (pthread_setspecific(hart_key, made) != 0) {
+    vmmi_guest_thread_end(made);
     give_hart(made);
     return vmmi_error(-ENOMEM, "hart: pthread_setspecific", ENOMEM);
   }

@@ -20,6 +20,8 @@
 
 #define VMMI_HART_TAGS 256
 
+struct vmm_guest_thread;
+
 struct vmmi_hart_counters {
   _Atomic uint64_t switches, live, tags, rollovers, flushes, flushed;
   _Atomic uint64_t closed_calls; /* host calls on windows that it has no longer */
@@ -36,6 +38,9 @@ struct vmm_hart {
   _Atomic uint64_t generation;
   struct vmm_space *space;     /* that it runs, or NULL */
   char *base;
+  struct vmm_guest_thread *own;              /* (c) */
+  _Atomic(struct vmm_guest_thread *) thread; /* that it runs, or NULL */
+  _Atomic bool shows; /* its windows may show a thread's trampoline page */
   /* by tag; NULL: not reserved yet */
   _Atomic(struct vmmi_window *) windows[VMMI_HART_TAGS][VMMI_VIEWS];
   struct vmmi_hart_counters counters;

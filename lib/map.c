@@ -17,7 +17,8 @@
   (VMM_ANY | VMM_REPLACE | VMM_PRIVATE | VMM_WIRED | VMM_HUGE | VMM_EXACT |    \
    VMM_SUPERVISOR)
 #define REGION_FLAGS                                                           \
-  (VMM_PRIVATE | VMM_WIRED | VMM_HUGE | VMM_EXACT | VMM_SUPERVISOR)
+  (VMM_PRIVATE | VMM_WIRED | VMM_HUGE | VMM_EXACT | VMM_SUPERVISOR |           \
+   VMM_TRAMPOLINE)
 
 void vmmi_map_lock_object(struct vmmi_region *region)
 {
@@ -450,8 +451,7 @@ static int check_wired_limit(struct vmm_space *space, vmm_addr_t va,
   return 0;
 }
 
-/* => space locked */
-static int map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
+int vmmi_map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
                       const struct vmm_map_options *options)
 {
   struct vmmi_cuts cuts = { .count = 0 };
@@ -501,7 +501,7 @@ int vmm_map(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
     return error;
   at = *va;
   vmmi_space_lock(space);
-  error = map_locked(space, &at, nbytes, options);
+  error = vmmi_map_locked(space, &at, nbytes, options);
   vmmi_space_unlock(space);
   if (error == 0 && (options->flags & VMM_WIRED)) {
     error = vmm_wire(space, at, nbytes);

@@ -58,6 +58,11 @@ int vmmi_map_prepare_remove(struct vmm_space *space, vmm_addr_t va,
  * => space locked */
 void vmmi_map_remove(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
+/* vmm_map() of what was checked; flags may have VMM_TRAMPOLINE besides.
+ * => space locked */
+int vmmi_map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
+                    const struct vmm_map_options *options);
+
 /* Links a new region to its object, if it has one; not yet to the space.
  * -EINVAL  a space with another page size maps the object;  -ENOSPC  trackers
  * => space locked */

@@ -6,6 +6,7 @@
 #include "map.h"
 #include "snapshot.h"
 #include "tracker.h"
+#include "trampoline.h"
 
 /* ---- move ---- */
 
@@ -77,6 +78,8 @@ static int check_move(const struct move *move, uint32_t flags)
 
   if (!vmmi_map_covers(space, move->from, move->from + move->nbytes))
     return vmmi_error(-ENOMEM, "a part of the range is not mapped", 0);
+  if (vmmi_trampoline_is_in(space, move->from, move->from + move->nbytes))
+    return vmmi_error(-ENOTSUP, "move: a trampoline page", 0);
   there = vmmi_region_from(space->regions, move->to);
   if (there != NULL && there->start < move->to + move->nbytes &&
       !(flags & VMM_REPLACE))

@@ -57,6 +57,8 @@ static int check_rights(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
     struct vmmi_region *region = vmmi_region_at(space->regions, va);
 
     error = vmmi_map_check_rights(space, region->object, region->flags, rights);
+    if (error == 0 && (region->flags & VMM_TRAMPOLINE))
+      error = vmmi_error(-EACCES, "protect: a trampoline page", 0);
     va = region->end;
   }
   return error;

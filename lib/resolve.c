@@ -18,10 +18,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "guest_thread.h"
 #include "inject.h"
 #include "page.h"
 #include "pager.h"
 #include "tracker.h"
+#include "trampoline.h"
 #include "window_budget.h"
 
 #define RESTART 1
@@ -78,7 +80,8 @@ static vmm_addr_t request_page(const struct vmmi_request *request)
 static bool is_forced(const struct vmmi_request *request,
                       const struct vmmi_region *region)
 {
-  return (request->flags & VMMI_RESOLVE_FORCE) && !vmmi_region_is_shared(region);
+  return (request->flags & VMMI_RESOLVE_FORCE) &&
+         !vmmi_region_is_shared(region) && !(region->flags & VMM_TRAMPOLINE);
 }
 
 static int classify(struct attempt *attempt)
@@ -288,6 +291,30 @@ static int install(struct attempt *attempt)
   return 0;
 }
 
+/* No entry tells of a trampoline page: it is that of the guest thread which the
+ * access's hart runs. */
+static int show_trampoline(struct attempt *attempt)
+{
+  struct vmmi_request *request = attempt->request;
+  const struct vmmi_page_range *range = &attempt->range;
+  int error = vmmi_trampoline_find(request);
+  int changed;
+
+  request->cacheable = false;
+  request->held = false;
+  attempt->silent = request->window == NULL;
+  if (error != 0 || request->window == NULL)
+    return error;
+  changed = vmmi_trampoline_show(request->window, request->space, range->va,
+                                 range->region->rights);
+  if (changed < 0)
+    return evict(attempt);
+  if (vmmi_budget_is_exceeded() && !attempt->trimmed)
+    return trim(attempt);
+  request->unchanged = changed == 0;
+  return 0;
+}
+
 static void count_arrival(struct vmmi_request *request)
 {
   struct vmmi_counters *counters = &request->space->counters;
@@ -339,6 +366,7 @@ int vmmi_resolve_locked(struct vmmi_request *request)
 {
   struct attempt attempt = { .request = request };
   struct vmm_space *space = request->space;
+  bool special;
   int error;
 
   /* a signal may come for a space that has just been destroyed */
@@ -350,11 +378,12 @@ int vmmi_resolve_locked(struct vmmi_request *request)
   do {
     error = classify(&attempt);
     vmmi_inject_step(VMMI_STEP_CLASSIFIED);
-    if (error == 0)
+    special = error == 0 && (attempt.range.region->flags & VMM_TRAMPOLINE);
+    if (error == 0 && !special)
       error = promote(&attempt);
     vmmi_inject_step(VMMI_STEP_PROMOTED);
     if (error == 0)
-      error = install(&attempt);
+      error = special ? show_trampoline(&attempt) : install(&attempt);
     vmmi_inject_step(VMMI_STEP_INSTALLED);
   } while (error == RESTART);
   request->silent = attempt.silent;

@@ -15,6 +15,7 @@
 #include <errno.h>
 
 #include "arch.h"
+#include "displace.h"
 #include "gate.h"
 #include "guard.h"
 #include "os.h"
@@ -30,6 +31,7 @@ struct event {
   void *context;
   uintptr_t pc;
   uintptr_t insn; /* the instruction: at pc, or before it */
+  size_t length;  /* of it, if it ran out of line; else 0 */
   struct vmmi_request request; /* window NULL: the fault is in none */
   struct vmm_fault fault;
 };
@@ -149,20 +151,28 @@ static int repair(struct event *event)
 
 /* ---- verdicts ---- */
 
-/* => whether there was an instruction to step over */
-static bool step_over(struct event *event)
+/* => the instruction's length, or 0 */
+static size_t insn_length(const struct event *event)
 {
   unsigned char code[VMMI_ARCH_INSN_MAX];
   uintptr_t page = (uintptr_t)1 << vmmi_os_page_shift();
   size_t nbytes = sizeof(code);
-  size_t length;
 
+  if (event->length != 0) /* a patch stands in its place */
+    return event->length;
   if (vmmi_arch_copy(code, (const void *)event->insn, nbytes) != 0) {
     nbytes = (size_t)vmmi_min(nbytes, page - (event->insn & (page - 1)));
     if (vmmi_arch_copy(code, (const void *)event->insn, nbytes) != 0)
-      return false;
+      return 0;
   }
-  length = vmmi_arch_insn_length(code, nbytes);
+  return vmmi_arch_insn_length(code, nbytes);
+}
+
+/* => whether there was an instruction to step over */
+static bool step_over(struct event *event)
+{
+  size_t length = insn_length(event);
+
   if (length == 0)
     return false;
   vmmi_arch_set_pc(event->context, event->insn + length);
@@ -200,6 +210,13 @@ static void describe(struct event *event, int error)
   fault->host_pc = (void *)event->insn;
   fault->info = event->info;
   fault->context = event->context;
+}
+
+/* If the instruction ran out of line, it stands where it belongs from here on. */
+static void bring_home(struct event *event)
+{
+  if (vmmi_displace_rollback(event->context, &event->length))
+    event->insn = event->pc = vmmi_arch_pc(event->context);
 }
 
 /* The instruction may say what is next, whoever's address it is. */
@@ -248,12 +265,14 @@ static bool deal_with_access(struct event *event, bool inside)
     request->reason = !inside && vmmi_guard_is_overflow(request->va)
                           ? VMM_FAULT_STACK
                           : VMM_FAULT_OUTSIDE;
+    bring_home(event);
     describe(event, -EFAULT);
     return deal_with_other(event, inside);
   }
   error = repair(event);
   if (error == 0)
     return true;
+  bring_home(event);
   describe(event, error);
   if (obey(event, vmmi_resolve_ask(request, &event->fault)))
     return true;
@@ -266,6 +285,9 @@ static bool deal_with_insn(struct event *event, bool inside)
 {
   struct vmmi_request *request = &event->request;
 
+  if (event->signal == SIGTRAP && vmmi_displace_trap(event->context))
+    return true;
+  bring_home(event);
   request->va = event->insn;
   request->access = VMM_EXEC;
   request->reason = event->signal == SIGILL   ? VMM_FAULT_ILLEGAL
@@ -284,7 +306,8 @@ static bool deal_with(struct event *event, bool inside)
   return deal_with_insn(event, inside);
 }
 
-/* => whether the fault has ended; else the context is as it was */
+/* => whether the fault has ended; else the context is as it was, where it stands
+ *    for what it was (displace.h) */
 static bool handle(int signal, siginfo_t *info, void *context)
 {
   struct vmmi_thread *self = &vmmi_thread_self;
@@ -296,8 +319,10 @@ static bool handle(int signal, siginfo_t *info, void *context)
   unsigned inside = self->inside;
   bool done;
 
-  if (vmmi_os_signal_is_sent(info))
+  if (vmmi_os_signal_is_sent(info)) {
+    vmm_displace_rollback(context);
     return false;
+  }
   if (inside == 0) { /* as the outermost enter does */
     vmmi_arch_mask(context, &self->mask);
     vmmi_gate_pass();

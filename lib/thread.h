@@ -23,6 +23,7 @@ struct vmm_waiter {
   struct vmmi_wait *waits;       /* (graph) the innermost first */
   struct vmmi_pager_call *calls; /* the thread's own: callbacks that it is in */
 };
+struct vmmi_displacer;
 
 struct vmmi_thread {
   unsigned nofault;       /* depth of vmm_nofault_begin() */
@@ -42,6 +43,7 @@ struct vmmi_thread {
   vmm_addr_t again_va;
   uint64_t again_changes; /* the window's count of changes then, */
   unsigned again;         /* and how often in a row */
+  struct vmmi_displacer *displacer; /* of the guest thread that its hart runs */
   const char *error;      /* vmm_error_text(): a literal, ... */
   int error_host;         /* ... and the host's errno, or 0 */
   char text[160];         /* room to format it */

@@ -53,6 +53,8 @@ struct vmmi_window {
   uint64_t wired;               /* (w) pages */
   _Atomic uint64_t pieces;      /* host mappings at most; changed by (w) */
   _Atomic uint64_t changes;     /* of the record, counted: livelock */
+  _Atomic uint64_t trampoline;  /* the guest thread's page that it may show; 0: none */
+  vmm_addr_t trampoline_va;     /* (w) and where */
   struct vmmi_lazy *lazy;       /* (c) its invalid entries; NULL: it holds none */
   struct vmmi_window *next_free; /* of windows that no hart has */
 };

@@ -107,6 +107,8 @@ static int check_wire(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
 
     if (region->rights == 0)
       return vmmi_error(-EACCES, "wire: the range has no rights", 0);
+    if (region->flags & VMM_TRAMPOLINE)
+      return vmmi_error(-ENOTSUP, "wire: a trampoline page has no frame", 0);
     vmmi_map_lock_object(region);
     watched = vmmi_tracker_watch(region, va, nbytes).all;
     vmmi_map_unlock_object(region);

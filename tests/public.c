@@ -11,6 +11,7 @@
   X(checked) \
   X(code) \
   X(debug) \
+  X(displace_random) \
   X(extable) \
   X(fork) \
   X(guard) \
@@ -52,6 +53,7 @@
   X(tracker) \
   X(tracker_object) \
   X(tracker_race) \
+  X(trampoline) \
   X(version) \
   X(wire)
 

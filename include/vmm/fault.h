@@ -39,6 +39,8 @@ enum vmm_fault_reason {
   VMM_FAULT_SUPERVISOR, /* VMM_SUPERVISOR memory, in a window that hides it */
   VMM_FAULT_PAGER,      /* a pager failed: error is what its callback gave, or
                            -EINTR or -EDEADLK (<vmm/pager.h>) */
+  VMM_FAULT_NO_THREAD,  /* a trampoline page, and no hart of the window or of the
+                           caller runs a guest thread: <vmm/trampoline.h> */
 };
 
 struct vmm_fault {

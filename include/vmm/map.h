@@ -60,6 +60,7 @@ VMM_API int vmm_unmap(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
  * Gives the range these rights.  Bytes, young and dirty bits are kept.
  *
  * -ENOMEM  a part of the range is not mapped; no memory for a split
+ * -EACCES  a part is a trampoline page
  * -EACCES -ENOTSUP  as vmm_map()
  */
 VMM_API int vmm_protect(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
@@ -72,6 +73,7 @@ VMM_API int vmm_protect(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
  * -EINVAL  the ranges overlap, or one leaves the space
  * -EEXIST  something is mapped at *to, and no VMM_REPLACE
  * -ENOMEM  a part of the range is not mapped; no memory; no free place
+ * -ENOTSUP a part is a trampoline page
  */
 VMM_API int vmm_move(struct vmm_space *space, vmm_addr_t from, uint64_t nbytes,
                      vmm_addr_t *to, uint32_t flags);
@@ -96,7 +98,7 @@ VMM_API int vmm_discard(struct vmm_space *space, vmm_addr_t va,
  *          what an earlier call wired too
  * -EIO     the object can't give a page; likewise
  * -EACCES  the range has no rights
- * -ENOTSUP the space has no window
+ * -ENOTSUP the space has no window; a part is a trampoline page
  * -EBUSY   a tracker watches the range (wired memory can't be tracked)
  */
 VMM_API int vmm_wire(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);

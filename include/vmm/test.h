@@ -29,6 +29,7 @@ enum vmm_test_call {
   VMM_TEST_PWRITE,    /* write and pwrite */
   VMM_TEST_FSYNC,
   VMM_TEST_RENAME,
+  VMM_TEST_FRAME,     /* writing an instruction to a page of a guest thread */
   VMM_TEST_CALLS      /* how many there are */
 };
 

@@ -61,6 +61,7 @@ enum {
   VMM_EXACT = 1 << 13,  /* young and dirty page by page, not by chunk */
   VMM_CHECKED = 1 << 14, /* a space without a window: see <vmm/space.h> */
   VMM_SUPERVISOR = 1 << 15, /* hidden from windows of harts that are the user's */
+  VMM_TRAMPOLINE = 1 << 16, /* vmm_trampoline_map() made it: told, not asked for */
 };
 
 struct vmm_space;

@@ -5,10 +5,12 @@
 #include <vmm/access.h>
 #include <vmm/code.h>
 #include <vmm/debug.h>
+#include <vmm/displace.h>
 #include <vmm/extable.h>
 #include <vmm/fault.h>
 #include <vmm/fork.h>
 #include <vmm/guard.h>
+#include <vmm/guest_thread.h>
 #include <vmm/hart.h>
 #include <vmm/map.h>
 #include <vmm/object.h>
@@ -21,6 +23,7 @@
 #include <vmm/test.h>
 #include <vmm/tlb.h>
 #include <vmm/tracker.h>
+#include <vmm/trampoline.h>
 #include <vmm/types.h>
 
 #endif
