@@ -37,6 +37,7 @@
   X(riscv_fault) \
   X(riscv_run) \
   X(riscv_units) \
+  X(scale) \
   X(scenario_s2) \
   X(scenario_s4) \
   X(signal) \
@@ -48,6 +49,7 @@
   X(snapshot_random) \
   X(snapshot_region) \
   X(space) \
+  X(storm) \
   X(thread) \
   X(tlb) \
   X(tracker) \
