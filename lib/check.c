@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "pager.h"
 #include "snapshot.h"
 #include "tlb.h"
 #include "tracker.h"
@@ -339,6 +340,8 @@ static int check_all(struct vmmi_check *check)
     error = check_trackers(space);
   if (error == 0)
     error = vmmi_snapshot_check(space);
+  if (error == 0)
+    error = vmmi_pager_check(space);
   if (error == 0)
     error = vmmi_pagetable_each(&space->pt, check->va, check->end, check_entry,
                                 check);

@@ -9,6 +9,7 @@
 
 #include "backend.h"
 #include "hart.h"
+#include "pager.h"
 #include "tracker.h"
 #include "window_table.h"
 
@@ -78,6 +79,20 @@ static void dump_region(struct vmm_space *space,
             n.present, n.own, n.young, n.dirty, n.read, n.write, n.exec);
 }
 
+/* What its pager has, if it has one. */
+static void dump_pager(struct vmm_object *object, FILE *file)
+{
+  struct vmm_pager_stats n = { .struct_size = sizeof(n) };
+
+  if (object == NULL || object->pager == NULL)
+    return;
+  vmm_pager_stats(object, &n);
+  fprintf(file,
+          "    pager: resident %" PRIu64 " dirty %" PRIu64 " filled %" PRIu64
+          " written back %" PRIu64 " evicted %" PRIu64 " failed %" PRIu64 "\n",
+          n.resident, n.dirty, n.fills, n.write_backs, n.evictions, n.failures);
+}
+
 static void dump_regions(struct vmm_space *space, FILE *file)
 {
   struct vmm_region_info info = { .struct_size = sizeof(info) };
@@ -86,6 +101,7 @@ static void dump_regions(struct vmm_space *space, FILE *file)
   fprintf(file, "regions\n");
   while (va < space->size && vmm_region_find(space, va, &info) == 0) {
     dump_region(space, &info, file);
+    dump_pager(info.object, file);
     va = info.start + info.nbytes;
   }
 }

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "pager.h"
 #include "snapshot.h"
 #include "tracker.h"
 
@@ -21,6 +22,7 @@ struct view {
   unsigned granted; /* by the window */
   bool windowed;    /* there is one */
   bool shown;       /* it grants something */
+  bool away;        /* a pager's page, not resident */
 };
 
 static bool is_silent(vmm_pte_t pte, unsigned access)
@@ -44,6 +46,8 @@ static const char *pte_word(const struct view *view, unsigned access)
 {
   vmm_pte_t pte = view->pte;
 
+  if (view->away)
+    return "not resident";
   if (pte == 0)
     return "none";
   if (is_silent(pte, access))
@@ -82,7 +86,6 @@ static void look_at(struct vmm_space *space, vmm_addr_t va, struct view *view)
 {
   struct vmmi_region *region = vmmi_region_at(space->regions, va);
   vmm_addr_t page = vmmi_align_down(va, space->page_nbytes);
-  bool shared = region != NULL && vmmi_region_is_shared(region);
 
   view->region = region;
   view->pte = vmmi_pagetable_get(&space->pt, va);
@@ -96,11 +99,14 @@ static void look_at(struct vmm_space *space, vmm_addr_t va, struct view *view)
   view->shown = view->granted != 0;
   if (region == NULL)
     return;
-  if (shared)
+  if (region->object != NULL)
     pthread_mutex_lock(&region->object->lock);
   view->watch = vmmi_tracker_watch(region, page, space->page_nbytes);
   view->watch.all |= vmmi_snapshot_watch(region);
-  if (shared)
+  view->away = region->object != NULL && region->object->pager != NULL &&
+               !(view->pte & VMM_PTE_PRESENT) &&
+               !vmmi_pager_is_resident(region, page);
+  if (region->object != NULL)
     pthread_mutex_unlock(&region->object->lock);
 }
 

@@ -52,6 +52,7 @@ struct vmmi_pager_call {
   struct vmmi_pager *pager;
   struct vmm_waiter *thread;
   uint32_t start, end;
+  struct vmm_space *space; /* whose access needs it; or NULL */
   struct vmmi_pager_call *outer; /* of the thread */
   struct vmmi_pager_call *next;  /* of the pager */
 };
@@ -59,6 +60,7 @@ struct vmmi_pager_call {
 /* A thread that waits for pages [start, end). */
 struct vmmi_wait {
   uint32_t start, end;
+  struct vmm_space *space; /* whose access waits; or NULL */
   bool stays;   /* for all that happens to them, not for the first */
   bool wants;   /* the page is held for it when it has been filled */
   bool held;    /* out: it was */
@@ -122,17 +124,20 @@ void vmmi_pager_unhold(struct vmm_object *object, uint64_t offset, bool pin,
 
 /*
  * Waits until the page at offset is there, and for a write until it may be written.
+ * The caller holds the object, and is a user of the space, until it returns.
  * => 0: look again; *held: vmmi_pager_unhold() is due, for no pin; or an error with
  *    *reason
- * => no lock held, the object is; signal-safe; calls the pager
+ * => no lock held, inside enter; signal-safe; calls the pager
  */
-int vmmi_pager_bring(struct vmm_object *object, uint64_t offset, bool write,
-                     unsigned *reason, bool *held);
+int vmmi_pager_bring(struct vmm_object *object, uint64_t offset,
+                     struct vmm_space *space, bool write, unsigned *reason,
+                     bool *held);
 
-/* For the checker.  => object locked */
-bool vmmi_pager_is_resident(const struct vmm_object *object, uint64_t offset);
-bool vmmi_pager_is_dirty(const struct vmm_object *object, uint64_t offset);
-int vmmi_pager_check(const struct vmmi_pager *pager);
+/* => whether the page of va, in a region of a pager's object, is there
+ * => object locked */
+bool vmmi_pager_is_resident(const struct vmmi_region *region, vmm_addr_t va);
+/* Proves the pagers of the space's regions.  => space locked */
+int vmmi_pager_check(struct vmm_space *space);
 
 /* ---- between the files of pagers ---- */
 
@@ -193,8 +198,10 @@ struct vmm_waiter *vmmi_call_owner(const struct vmmi_pager *pager, uint32_t i);
 /* pager_work.c: what calls the program's callbacks.  => the object is locked before
  * and after, and unlocked meanwhile */
 
-/* Fills page i, which is FILLING.  => 0 or an error with *reason */
-int vmmi_pager_fill(struct vmmi_pager *pager, uint32_t i, unsigned *reason);
+/* Fills page i, which is FILLING, for an access to the space, or for those who wait.
+ * => 0 or an error with *reason */
+int vmmi_pager_fill(struct vmmi_pager *pager, uint32_t i,
+                    struct vmm_space *space, unsigned *reason);
 /* Writes back page i, which is resident, and neighbours below *end that are dirty
  * too (queued, if only those are meant); *end is then where it stopped.
  * => 0 or write_back's error */

@@ -191,12 +191,14 @@ static int call_fill(struct vmmi_pager *pager, uint32_t i, unsigned *reason)
   return error;
 }
 
-int vmmi_pager_fill(struct vmmi_pager *pager, uint32_t i, unsigned *reason)
+int vmmi_pager_fill(struct vmmi_pager *pager, uint32_t i,
+                    struct vmm_space *space, unsigned *reason)
 {
   struct vmmi_pager_call call;
   int error;
 
   vmmi_call_begin(&call, pager, i, i + 1);
+  call.space = space;
   error = make_room(pager, reason);
   if (error == 0) {
     pager->frames++;
@@ -292,7 +294,7 @@ void vmmi_pager_serve(struct vmmi_pager *pager)
       continue;
     }
     vmmi_pager_dequeue(pager, i);
-    vmmi_pager_fill(pager, i, &reason);
+    vmmi_pager_fill(pager, i, NULL, &reason);
   }
 }
 
@@ -320,34 +322,35 @@ static int ask_and_wait(struct vmmi_pager *pager, uint32_t i,
   return error;
 }
 
-static int fill_here(struct vmmi_pager *pager, uint32_t i, unsigned *reason)
+static int fill_here(struct vmmi_pager *pager, uint32_t i,
+                     struct vmm_space *space, unsigned *reason)
 {
   int error;
 
   if (vmmi_call_is_within(pager))
     return -EDEADLK;
   vmmi_pager_set_state(pager, i, VMMI_PAGER_FILLING);
-  error = vmmi_pager_fill(pager, i, reason);
+  error = vmmi_pager_fill(pager, i, space, reason);
   if (error == 0)
     pager->page[i].holds++;
   return error;
 }
 
-int vmmi_pager_bring(struct vmm_object *object, uint64_t offset, bool write,
-                     unsigned *reason, bool *held)
+int vmmi_pager_bring(struct vmm_object *object, uint64_t offset,
+                     struct vmm_space *space, bool write, unsigned *reason,
+                     bool *held)
 {
   struct vmmi_pager *pager = object->pager;
   uint32_t i = vmmi_pager_index(pager, offset);
-  struct vmmi_wait wait = { .start = i, .end = i + 1, .wants = true,
-                            .reason = VMM_FAULT_PAGER };
+  struct vmmi_wait wait = { .start = i, .end = i + 1, .space = space,
+                            .wants = true, .reason = VMM_FAULT_PAGER };
   const struct vmmi_pager_page *page = &pager->page[i];
   int error = 0;
 
-  vmmi_thread_enter();
   pthread_mutex_lock(&object->lock);
   *reason = VMM_FAULT_PAGER;
   if (page->state == VMMI_PAGER_ABSENT && pager->service == NULL) {
-    error = fill_here(pager, i, reason);
+    error = fill_here(pager, i, space, reason);
     wait.held = error == 0;
   } else if (page->state != VMMI_PAGER_RESIDENT ||
              (write && page->keeping == VMMI_PAGER_WRITING)) {
@@ -356,6 +359,5 @@ int vmmi_pager_bring(struct vmm_object *object, uint64_t offset, bool write,
   }
   *held = wait.held;
   pthread_mutex_unlock(&object->lock);
-  vmmi_thread_leave();
   return error;
 }

@@ -162,14 +162,17 @@ static int page_in(struct attempt *attempt)
   bool held = false;
   int error;
 
-  atomic_fetch_add(&space->users, 1);
+  vmmi_count(&space->counters.paged, 1);
   request->region = NULL;
+  vmmi_thread_enter(); /* a copy of the process must know all who wait */
+  atomic_fetch_add(&space->users, 1);
   vmmi_space_unlock(space);
   let_go(attempt);
-  error = vmmi_pager_bring(object, offset, request->access == VMM_WRITE,
+  error = vmmi_pager_bring(object, offset, space, request->access == VMM_WRITE,
                            &reason, &held);
   vmmi_space_lock_shared(space);
   atomic_fetch_sub(&space->users, 1);
+  vmmi_thread_leave();
   request->waited = true;
   if (held) {
     attempt->kept = object;

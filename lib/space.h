@@ -30,6 +30,7 @@ struct vmmi_counters {
   _Atomic uint64_t repaired, spurious, handled, unresolved;
   _Atomic uint64_t zero_fills, zero_maps, copies;
   _Atomic uint64_t saved, restored; /* pages, for snapshots */
+  _Atomic uint64_t paged; /* accesses that needed a pager */
   _Atomic uint64_t host_calls, installed, narrowed, flushes, invalidations;
   _Atomic uint64_t frames; /* now */
   _Atomic uint64_t mapped; /* now */

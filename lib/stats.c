@@ -51,6 +51,7 @@ int vmm_space_stats(struct vmm_space *space, struct vmm_stats *stats)
   now.mapped = value_of(&counters->mapped);
   now.saved = value_of(&counters->saved);
   now.restored = value_of(&counters->restored);
+  now.paged = value_of(&counters->paged);
   return give_stats(stats, &now);
 }
 

@@ -34,6 +34,7 @@ struct vmm_stats {
   uint64_t mapped;        /* now: bytes mapped (a space, a region) */
   uint64_t saved;    /* pages copied for snapshots */
   uint64_t restored; /* pages that got back what they held, from snapshots */
+  uint64_t paged;    /* accesses that needed a pager */
 };
 
 /* Of a space, all threads together.  => signal-safe */
