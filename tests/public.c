@@ -25,6 +25,8 @@
   X(map) \
   X(object) \
   X(pager) \
+  X(pager_evict) \
+  X(pager_wait) \
   X(pin) \
   X(policy) \
   X(process_fork) \

@@ -6,6 +6,7 @@
 #define VMM_TESTS_STORE_H
 
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "vmm_test.h"
 
