@@ -49,6 +49,10 @@ int vmmi_arch_cas16(void *at, void *expected, const void *desired);
 /* Reads the byte, or with write not 0 writes it as it is, atomically. */
 int vmmi_arch_probe(void *byte, int write);
 
+/* Goes on with a sum of CRC-32C (crc.h; without the inversions) over as many of the
+ * bytes as the processor has an instruction for.  => how many; 0: it has none */
+size_t vmmi_arch_crc(uint32_t *crc, const void *bytes, size_t nbytes);
+
 /*
  * One instruction that runs out of line: what is to run in its place, and what a
  * context means that was interrupted there.

@@ -1,9 +1,12 @@
 /*
- * CRC-32C, eight bytes a step: table t says what a byte does t bytes later.
+ * CRC-32C, by the processor, or eight bytes a step: table t says what a byte does t
+ * bytes later.
  */
 #include "crc.h"
 
 #include <pthread.h>
+
+#include "arch.h"
 
 #define POLYNOMIAL 0x82f63b78u
 
@@ -40,16 +43,24 @@ static uint32_t eight_bytes(uint32_t crc, const uint8_t *at)
          tables[1][high >> 16 & 255] ^ tables[0][high >> 24];
 }
 
-uint32_t vmmi_crc(uint32_t crc, const void *bytes, size_t nbytes)
+uint32_t vmmi_crc_by_tables(uint32_t crc, const void *bytes, size_t nbytes)
 {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   const uint8_t *at = bytes;
 
   pthread_once(&once, make_tables);
-  crc = ~crc;
   for (; nbytes >= 8; nbytes -= 8, at += 8)
     crc = eight_bytes(crc, at);
   for (; nbytes > 0; nbytes--, at++)
     crc = crc >> 8 ^ tables[0][(crc ^ *at) & 255];
-  return ~crc;
+  return crc;
+}
+
+uint32_t vmmi_crc(uint32_t crc, const void *bytes, size_t nbytes)
+{
+  size_t done;
+
+  crc = ~crc;
+  done = vmmi_arch_crc(&crc, bytes, nbytes);
+  return ~vmmi_crc_by_tables(crc, (const char *)bytes + done, nbytes - done);
 }

@@ -166,6 +166,7 @@ struct vmmi_image {
   struct vmmi_image_run *runs;
   struct vmmi_pagetable pt;    /* of private memory: frames of runs of its own */
   bool has_pt;
+  char *bytes;                 /* of one run, in between */
   uint64_t npages;             /* in it */
 };
 

@@ -107,26 +107,34 @@ static int complete_regions(struct vmmi_image *image)
 
 /* ---- bytes ---- */
 
-/* => where the bytes of the run are to be; they are neighbours */
+/* Where the bytes of a run are to be: neighbours, in a file of memory. */
+struct place {
+  int fd;
+  uint64_t offset;
+};
+
 static int find_place(struct vmmi_image *image, const struct vmmi_image_run *run,
-                      char **to)
+                      struct place *place)
 {
   struct vmm_object *object = image->objects[run->owner - 1].object;
   uint64_t frame;
   int error;
 
+  if (object->fd >= 0) {
+    *place = (struct place){ object->fd, object->fd_offset + run->start };
+    return 0;
+  }
   pthread_mutex_lock(&object->lock);
-  error = vmmi_object_frame(object, vmmi_align_down(run->start, VMMI_CHUNK_SIZE),
-                            &frame);
+  error = vmmi_object_frame(object, run->start, &frame);
   pthread_mutex_unlock(&object->lock);
   if (error == 0)
-    *to = vmmi_arena_pointer(frame) + (run->start & (VMMI_CHUNK_SIZE - 1));
+    *place = (struct place){ vmmi_arena_fd(), vmmi_arena_offset(frame) };
   return error;
 }
 
 /* Frames for the pages of the run, in the image's own page table. */
 static int take_frames(struct vmmi_image *image, const struct vmmi_image_run *run,
-                       char **to)
+                       struct place *place)
 {
   const struct vmm_space *space = image->space;
   struct vmmi_leaf *leaf = vmmi_pagetable_walk(&image->pt, run->start, true);
@@ -141,7 +149,7 @@ static int take_frames(struct vmmi_image *image, const struct vmmi_image_run *ru
     atomic_store(&leaf->run, fresh);
   }
   frame = atomic_load(&leaf->run) + (uint64_t)first * space->page_frames;
-  *to = vmmi_arena_pointer(frame);
+  *place = (struct place){ vmmi_arena_fd(), vmmi_arena_offset(frame) };
   for (unsigned i = first; i < first + run->units; i++) {
     vmmi_frame_take(frame, space->page_frames);
     atomic_store(&leaf->pte[i], vmm_pte_make(frame, 0));
@@ -170,28 +178,42 @@ static bool hides_object(const struct vmmi_region **from,
   return (*from)->object != NULL;
 }
 
+/* The run's bytes, from the file into the buffer.  -EBADMSG ... */
 static int read_run(struct vmmi_image *image, const struct vmmi_image_run *run,
                     uint64_t offset, const struct vmmi_region **region)
 {
   size_t unit = run->owner == 0 ? image->page_nbytes : VMMI_FILE_UNIT;
-  char *to;
+  size_t nbytes = run->units * unit;
+  int error = vmmi_os_pread(image->fd, image->bytes, nbytes, offset);
+
+  if (error != 0)
+    return vmmi_error(error, "snapshot file: pread", -error);
+  if (vmmi_crc(0, image->bytes, nbytes) != run->sum)
+    return vmmi_image_damaged("snapshot file: the sum of a run");
+  if ((run->owner != 0 || !hides_object(region, run)) &&
+      has_zeros(image->bytes, run->units, unit))
+    return vmmi_image_damaged("snapshot file: zeros that need no place");
+  return 0;
+}
+
+/* From the buffer to where they are to be.  Written, not copied: that maps no page
+ * and clears none. */
+static int put_run(struct vmmi_image *image, const struct vmmi_image_run *run)
+{
+  size_t unit = run->owner == 0 ? image->page_nbytes : VMMI_FILE_UNIT;
+  struct place place;
   int error;
 
   vmmi_thread_enter();
-  error = run->owner == 0 ? take_frames(image, run, &to)
-                          : find_place(image, run, &to);
+  error = run->owner == 0 ? take_frames(image, run, &place)
+                          : find_place(image, run, &place);
   vmmi_thread_leave();
   if (error != 0)
     return vmmi_error(error, "snapshot file: no frames", 0);
-  error = vmmi_os_pread(image->fd, to, run->units * unit, offset);
-  if (error != 0)
-    return vmmi_error(error, "snapshot file: pread", -error);
-  if (vmmi_crc(0, to, run->units * unit) != run->sum)
-    return vmmi_image_damaged("snapshot file: the sum of a run");
-  if ((run->owner != 0 || !hides_object(region, run)) &&
-      has_zeros(to, run->units, unit))
-    return vmmi_image_damaged("snapshot file: zeros that need no place");
-  return 0;
+  error = vmmi_os_pwrite(place.fd, image->bytes, run->units * unit, place.offset);
+  return error == 0 ? 0
+                    : vmmi_error(-ENOMEM, "snapshot file: pwrite to frames",
+                                 -error);
 }
 
 static int check_limits(const struct vmmi_image *image)
@@ -232,11 +254,16 @@ int vmmi_image_fill(struct vmmi_image *image)
   if (error != 0)
     return vmmi_error(error, "snapshot file: page table", ENOMEM);
   image->has_pt = true;
+  image->bytes = vmmi_os_malloc(VMMI_CHUNK_SIZE);
+  if (image->bytes == NULL)
+    return vmmi_error(-ENOMEM, "snapshot file: malloc", ENOMEM);
   region = image->regions;
   for (uint64_t i = 0; error == 0 && i < image->nruns; i++) {
     const struct vmmi_image_run *run = &image->runs[i];
 
     error = read_run(image, run, offset, &region);
+    if (error == 0)
+      error = put_run(image, run);
     offset += run->units *
               (run->owner == 0 ? image->page_nbytes : VMMI_FILE_UNIT);
   }
@@ -284,6 +311,7 @@ void vmmi_image_end(struct vmmi_image *image)
     vmm_object_release(image->objects[i].object);
   free(image->objects);
   free(image->runs);
+  free(image->bytes);
   if (image->fd >= 0)
     close(image->fd);
 }

@@ -5,6 +5,7 @@
 
 #define SUITES(X) \
   X(arch) \
+  X(crc) \
   X(residue) \
   X(step)
 
