@@ -142,14 +142,10 @@ int vmm_snapshot_take(struct vmm_snapshot **snapshot, struct vmm_space *space)
 static void merge_log(struct vmmi_log *log, struct vmmi_log *older,
                       struct vmmi_free_batch *batch)
 {
-  const struct vmm_space *space = log->snapshot->space;
-
-  for (unsigned i = 0; i < vmmi_leaf_pages(&space->pt); i++) {
-    if (log->record[i] == 0 || older->record[i] != 0)
-      continue;
-    older->record[i] = vmmi_log_take(log, i);
-    older->count++;
-  }
+  for (unsigned i = vmmi_log_next(log, 0); i != VMMI_LOG_END;
+       i = vmmi_log_next(log, i + 1))
+    if (older->record[i] == 0)
+      vmmi_log_put(older, i, vmmi_log_take(log, i));
   vmmi_log_unlink(log);
   vmmi_log_free(log, batch);
 }

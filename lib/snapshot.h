@@ -38,9 +38,26 @@ struct vmmi_log {
   struct vmmi_leaf *leaf;
   vmm_addr_t va;          /* of the leaf */
   uint64_t run;           /* where its copies lie, or VMMI_NO_RUN */
-  unsigned count;         /* of records that are not 0 */
+  unsigned count;         /* of records that are not 0, */
+  uint64_t some[8];       /* and a bit for each */
   uint64_t record[];
 };
+
+#define VMMI_LOG_END UINT32_MAX
+
+/* => the first page from i whose record is not 0, or VMMI_LOG_END */
+static inline unsigned vmmi_log_next(const struct vmmi_log *log, unsigned i)
+{
+  for (unsigned word = i / 64; word < 8; word++) {
+    uint64_t bits = log->some[word];
+
+    if (word == i / 64)
+      bits &= UINT64_MAX << i % 64;
+    if (bits != 0)
+      return 64 * word + (unsigned)__builtin_ctzll(bits);
+  }
+  return VMMI_LOG_END;
+}
 
 /* => VMM_PTE_SAVED if writes to the region's pages need it, else 0
  * => space locked; signal-safe */
@@ -97,6 +114,8 @@ int vmmi_log_save(struct vmm_space *space, struct vmmi_leaf *leaf,
 int vmmi_log_copy(struct vmmi_log *log, vmm_addr_t va, vmm_pte_t pte);
 /* Takes record i out.  => it, whose frame is the caller's then */
 uint64_t vmmi_log_take(struct vmmi_log *log, unsigned i);
+/* Puts a record where none is; its frame is the log's then. */
+void vmmi_log_put(struct vmmi_log *log, unsigned i, uint64_t record);
 /* Frees a log out of its lists, and the frames that it holds. */
 void vmmi_log_free(struct vmmi_log *log, struct vmmi_free_batch *batch);
 /* Takes a log out of its leaf's list. */

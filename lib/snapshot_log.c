@@ -66,7 +66,8 @@ void vmmi_log_free(struct vmmi_log *log, struct vmmi_free_batch *batch)
 {
   struct vmm_space *space = log->snapshot->space;
 
-  for (unsigned i = 0; i < vmmi_leaf_pages(&space->pt); i++)
+  for (unsigned i = vmmi_log_next(log, 0); i != VMMI_LOG_END;
+       i = vmmi_log_next(log, i + 1))
     if (log->record[i] > VMMI_RECORD_NOTHING)
       vmmi_frame_release_batch(batch, log->record[i] - 1, space->page_frames);
   if (log->run != VMMI_NO_RUN)
@@ -99,9 +100,10 @@ uint64_t vmmi_log_then(const struct vmm_snapshot *snapshot,
                                   : VMMI_RECORD_NOTHING;
 }
 
-static void put(struct vmmi_log *log, unsigned i, uint64_t record)
+void vmmi_log_put(struct vmmi_log *log, unsigned i, uint64_t record)
 {
   log->record[i] = record;
+  log->some[i / 64] |= (uint64_t)1 << i % 64;
   log->count++;
 }
 
@@ -110,6 +112,7 @@ uint64_t vmmi_log_take(struct vmmi_log *log, unsigned i)
   uint64_t record = log->record[i];
 
   log->record[i] = 0;
+  log->some[i / 64] &= ~((uint64_t)1 << i % 64);
   log->count--;
   return record;
 }
@@ -145,12 +148,12 @@ int vmmi_log_copy(struct vmmi_log *log, vmm_addr_t va, vmm_pte_t pte)
   int error = 0;
 
   if (!vmmi_pte_is_private(pte)) {
-    put(log, i, VMMI_RECORD_NOTHING);
+    vmmi_log_put(log, i, VMMI_RECORD_NOTHING);
     return 0;
   }
   if (pte & VMM_PTE_COW) { /* nobody writes it: a hold is as good */
     vmmi_frame_hold(frame);
-    put(log, i, frame + 1);
+    vmmi_log_put(log, i, frame + 1);
     return 0;
   }
   error = take_copy(log, i, &frame);
@@ -163,7 +166,7 @@ int vmmi_log_copy(struct vmmi_log *log, vmm_addr_t va, vmm_pte_t pte)
     return -ENOMEM; /* the host has no page for the copy */
   }
   vmmi_count(&space->counters.saved, 1);
-  put(log, i, frame + 1);
+  vmmi_log_put(log, i, frame + 1);
   return 0;
 }
 
@@ -244,7 +247,7 @@ void vmmi_snapshot_keep(struct vmm_space *space, vmm_addr_t va, vmm_pte_t pte)
   if (log == NULL)
     return;
   vmmi_frame_hold(vmm_pte_frame(pte));
-  put(log, vmmi_leaf_index(&space->pt, va), vmm_pte_frame(pte) + 1);
+  vmmi_log_put(log, vmmi_leaf_index(&space->pt, va), vmm_pte_frame(pte) + 1);
 }
 
 struct moving {
@@ -293,7 +296,7 @@ vmm_pte_t vmmi_snapshot_arrive(struct vmm_space *space, struct vmmi_leaf *leaf,
     return pte;
   log = find_log(space->snapshots, leaf);
   if (log->record[i] == 0)
-    put(log, i, VMMI_RECORD_NOTHING);
+    vmmi_log_put(log, i, VMMI_RECORD_NOTHING);
   return pte | VMM_PTE_SAVED;
 }
 
@@ -339,6 +342,8 @@ static bool check_log(const struct vmmi_log *log)
     uint64_t record = log->record[i];
 
     count += record != 0;
+    if ((record != 0) != (vmmi_log_next(log, i) == i))
+      return false;
     if (record > VMMI_RECORD_NOTHING &&
         !vmmi_pte_is_private(vmm_pte_make(record - 1, 0)))
       return false;

@@ -4,14 +4,19 @@
  * pages that the logs name, leaf by leaf: the windows lose them, they get their
  * bytes, into the frame that they have if nobody else sees it.
  *
- * The log of the latest snapshot is empty afterwards, but for pages that may be
- * written at any time without a fault: wired, or pinned for writing.  Layer 7.
+ * A page that the latest snapshot has a copy of stays as it is, writable and in the
+ * windows, and its copy stays too: a page that is written between each two restores
+ * costs no fault, no call of the host and no frame, only the copying.  One that a
+ * restore finds unchanged is withdrawn from the windows, its copy given back, and
+ * costs nothing from then on.  Layer 7.
  */
 #include "snapshot.h"
 
 #include <errno.h>
+#include <string.h>
 #include <vmm/snapshot.h>
 
+#include "arch.h"
 #include "map.h"
 #include "tracker.h"
 
@@ -32,6 +37,7 @@ struct page {
   struct vmmi_region *region; /* NULL if no private memory is mapped there */
   uint64_t record;
   bool own;   /* its frame is nobody else's but a pin's */
+  bool keeps; /* so does the latest log its copy, unless the page is withdrawn */
   bool stays; /* it may be written without a fault: wired, or pinned for writing */
 };
 
@@ -56,7 +62,7 @@ static bool look_at_page(const struct restoring *restoring, struct vmmi_log *log
   vmm_pte_t pte = atomic_load(&log->leaf->pte[i]);
   uint64_t frame = vmm_pte_frame(pte);
 
-  if (log->record[i] == 0 || !is_oldest(restoring, log, i))
+  if (!is_oldest(restoring, log, i))
     return false;
   *page = (struct page){ .log = log, .i = i, .record = log->record[i],
                          .slot = &log->leaf->pte[i] };
@@ -69,7 +75,20 @@ static bool look_at_page(const struct restoring *restoring, struct vmmi_log *log
   page->own = true;
   page->stays = (page->region->flags & VMM_WIRED) ||
                 vmmi_frame_is_written(frame, space->page_frames);
+  page->keeps = restoring->latest && !page->stays &&
+                page->record != VMMI_RECORD_NOTHING;
   return true;
+}
+
+/* => the first page from i of which the log has something to say, in *page; its
+ *    index, or VMMI_LOG_END */
+static unsigned next_page(const struct restoring *restoring,
+                          struct vmmi_log *log, unsigned i, struct page *page)
+{
+  i = vmmi_log_next(log, i);
+  while (i != VMMI_LOG_END && !look_at_page(restoring, log, i, page))
+    i = vmmi_log_next(log, i + 1);
+  return i;
 }
 
 /*
@@ -126,10 +145,10 @@ static int prepare_log(const struct restoring *restoring, struct vmmi_log *log)
   struct page page;
   int error = 0;
 
-  for (unsigned i = 0;
-       error == 0 && i < vmmi_leaf_pages(&restoring->space->pt); i++)
-    if (look_at_page(restoring, log, i, &page))
-      error = prepare_page(restoring, &page);
+  for (unsigned i = next_page(restoring, log, 0, &page);
+       error == 0 && i != VMMI_LOG_END;
+       i = next_page(restoring, log, i + 1, &page))
+    error = prepare_page(restoring, &page);
   return error;
 }
 
@@ -159,19 +178,40 @@ static void drop_stretch(struct restoring *restoring)
   restoring->drop_end = 0;
 }
 
-static void withdraw_page(struct restoring *restoring, const struct page *page)
+/* => whether the page holds what the record does */
+static bool is_unchanged_page(const struct page *page, uint64_t nbytes)
+{
+  uint64_t frame = vmm_pte_frame(atomic_load(page->slot));
+  const char *now = vmmi_arena_pointer(frame);
+  const char *then = vmmi_arena_pointer(page->record - 1);
+
+  for (uint64_t at = 0; at < nbytes; at += VMMI_FRAME_SIZE)
+    if (vmmi_arch_probe((char *)(uintptr_t)now + at, 0) != 0 ||
+        vmmi_arch_probe((char *)(uintptr_t)then + at, 0) != 0 ||
+        memcmp(now + at, then + at, VMMI_FRAME_SIZE) != 0)
+      return false;
+  return true;
+}
+
+/* A page that keeps its frame.  => whether the windows are to lose its SWRITE */
+static bool withdraw_own(struct restoring *restoring, const struct page *page)
+{
+  uint64_t nbytes = restoring->space->page_nbytes;
+
+  if (page->keeps && is_unchanged_page(page, nbytes))
+    return vmmi_pte_clear(page->slot, VMM_PTE_SWRITE | VMM_PTE_SAVED) &
+           VMM_PTE_SWRITE;
+  vmmi_map_lock_object(page->region);
+  vmmi_code_forget(page->region, page->va, atomic_load(page->slot));
+  vmmi_map_unlock_object(page->region);
+  return false;
+}
+
+static void withdraw_other(struct restoring *restoring, const struct page *page)
 {
   struct vmm_space *space = restoring->space;
   vmm_pte_t pte = atomic_load(page->slot);
 
-  if (page->own && (page->stays || page->record != VMMI_RECORD_NOTHING)) {
-    vmmi_map_lock_object(page->region);
-    vmmi_code_forget(page->region, page->va, pte);
-    vmmi_map_unlock_object(page->region);
-    if (!page->stays && restoring->latest)
-      vmmi_pte_clear(page->slot, VMM_PTE_SWRITE | VMM_PTE_SAVED);
-    return;
-  }
   if (page->record == VMMI_RECORD_NOTHING && !vmmi_pte_is_private(pte))
     return; /* it shows what it has to */
   pte = vmmi_pte_clear(page->slot, VMM_PTE_SILENT | VMM_PTE_SAVED);
@@ -188,21 +228,24 @@ static void withdraw_page(struct restoring *restoring, const struct page *page)
 
 static void withdraw_pages(struct restoring *restoring, struct vmmi_log *log)
 {
-  uint64_t shift = restoring->space->page_shift;
   vmm_addr_t first = UINT64_MAX, last = 0;
   struct page page;
 
-  for (unsigned i = 0; i < vmmi_leaf_pages(&restoring->space->pt); i++) {
-    if (!look_at_page(restoring, log, i, &page) || page.region == NULL)
+  for (unsigned i = next_page(restoring, log, 0, &page); i != VMMI_LOG_END;
+       i = next_page(restoring, log, i + 1, &page)) {
+    if (page.region == NULL)
       continue;
-    withdraw_page(restoring, &page);
-    first = vmmi_min(first, page.va);
-    last = page.va;
+    if (!page.own || (!page.stays && page.record == VMMI_RECORD_NOTHING)) {
+      withdraw_other(restoring, &page);
+    } else if (withdraw_own(restoring, &page)) {
+      first = vmmi_min(first, page.va);
+      last = page.va;
+    }
   }
   drop_stretch(restoring);
   if (first <= last)
     vmmi_window_narrow(restoring->space, first,
-                       last - first + ((uint64_t)1 << shift));
+                       last - first + restoring->space->page_nbytes);
 }
 
 /* ---- giving bytes ---- */
@@ -253,17 +296,34 @@ static void replace_page(struct restoring *restoring, const struct page *page)
   vmmi_space_release_frame(space, old, &restoring->batch);
 }
 
+/* => whether the page gets its bytes, in the frame that it has */
+static bool give_in_place(const struct restoring *restoring,
+                          const struct page *page)
+{
+  bool withdrawn = !(atomic_load(page->slot) & VMM_PTE_SAVED);
+
+  if (!is_in_place(page))
+    return false;
+  /* it may have been written between the look at it and the withdrawal */
+  if (!page->keeps || !withdrawn ||
+      !is_unchanged_page(page, restoring->space->page_nbytes)) {
+    write_page(restoring, page);
+    vmmi_count(&restoring->space->counters.restored, 1);
+  }
+  return true;
+}
+
 static void give_page(struct restoring *restoring, const struct page *page)
 {
-  bool in_place = is_in_place(page);
+  bool saved = (atomic_load(page->slot) & VMM_PTE_SAVED) != 0;
+  bool in_place = give_in_place(restoring, page);
   uint64_t record;
 
-  if (in_place)
-    write_page(restoring, page);
-  else if (page->region != NULL)
+  if (!in_place && page->region != NULL) {
     replace_page(restoring, page);
-  vmmi_count(&restoring->space->counters.restored, page->region != NULL);
-  if (!restoring->latest || page->stays)
+    vmmi_count(&restoring->space->counters.restored, 1);
+  }
+  if (!restoring->latest || page->stays || (page->keeps && saved))
     return;
   record = vmmi_log_take(page->log, page->i);
   if (record != VMMI_RECORD_NOTHING &&
@@ -277,9 +337,9 @@ static void restore_log(struct restoring *restoring, struct vmmi_log *log)
   struct page page;
 
   withdraw_pages(restoring, log);
-  for (unsigned i = 0; i < vmmi_leaf_pages(&restoring->space->pt); i++)
-    if (look_at_page(restoring, log, i, &page))
-      give_page(restoring, &page);
+  for (unsigned i = next_page(restoring, log, 0, &page); i != VMMI_LOG_END;
+       i = next_page(restoring, log, i + 1, &page))
+    give_page(restoring, &page);
 }
 
 /* Logs of the latest snapshot that have nothing left to say. */

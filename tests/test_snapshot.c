@@ -59,6 +59,86 @@ START_TEST(the_first_write_to_a_page_copies_it_and_the_next_do_not)
 }
 END_TEST
 
+START_TEST(pages_written_between_restores_fault_only_once)
+{
+  struct vmm_space *space = space_with_pages(0);
+  struct vmm_snapshot *snapshot = take(space);
+
+  for (unsigned round = 0; round < 4; round++) {
+    uint64_t calls;
+
+    ck_assert_faults(space, 0, round == 0 ? 5 : 0,
+                     for (unsigned i = 0; i < 5; i++)
+                       vmm_test_set(space, AT + 3 * i * PAGE, 100));
+    calls = vmm_test_stats(space).host_calls;
+    restore(space, snapshot);
+    ck_assert_uint_eq(vmm_test_stats(space).host_calls, calls);
+    ck_assert_uint_eq(vmm_test_stats(space).saved, 5);
+    ck_assert_uint_eq(vmm_test_stats(space).restored, 5 * (round + 1));
+    assert_as_made(space);
+  }
+  restore(space, snapshot); /* it finds them unchanged: they are let go */
+  ck_assert_uint_eq(vmm_test_stats(space).restored, 20);
+  for (unsigned round = 0; round < 2; round++) {
+    ck_assert_faults(space, 0, round == 0, vmm_test_set(space, AT, 100));
+    ck_assert_uint_eq(vmm_test_stats(space).saved, 6);
+    restore(space, snapshot);
+    assert_as_made(space);
+  }
+  drop_and_end(space, snapshot);
+}
+END_TEST
+
+START_TEST(a_page_that_stays_writable_is_dirty_to_trackers_each_time)
+{
+  struct vmm_tracker_options options = { .kind = VMM_TRACK_WRITE };
+  struct vmm_space *space = space_with_pages(0);
+  struct vmm_snapshot *snapshot = take(space);
+  struct vmm_tracker *tracker;
+
+  ck_assert_ok(vmm_tracker_create(&tracker, space, AT, PAGES * PAGE, &options));
+  for (unsigned round = 0; round < 3; round++) {
+    struct vmm_range runs[2];
+    size_t n = 2;
+
+    ck_assert_faults(space, 0, 1, vmm_test_set(space, AT + PAGE, 100));
+    restore(space, snapshot);
+    ck_assert_ok(vmm_tracker_fetch(tracker, AT, PAGES * PAGE, 1, runs, &n, NULL));
+    ck_assert_uint_eq(n, 1);
+    ck_assert_uint_eq(runs[0].start, AT + PAGE);
+    ck_assert_uint_eq(runs[0].nbytes, PAGE);
+  }
+  vmm_tracker_destroy(tracker);
+  assert_as_made(space);
+  drop_and_end(space, snapshot);
+}
+END_TEST
+
+START_TEST(a_snapshot_beside_a_restored_one_has_its_own_copies)
+{
+  struct vmm_space *space = space_with_pages(0);
+  struct vmm_snapshot *first = take(space), *second;
+
+  vmm_test_set(space, AT, 100);
+  restore(space, first); /* the page stays writable, ... */
+  vmm_test_set(space, AT, 101);
+  second = take(space); /* ... but not for the next one */
+  ck_assert_faults(space, 0, 1, vmm_test_set(space, AT, 102));
+  restore(space, second);
+  ck_assert_uint_eq(vmm_test_get(space, AT), 101);
+  vmm_test_set(space, AT, 103);
+  restore(space, first);
+  assert_as_made(space);
+  restore(space, second);
+  ck_assert_uint_eq(vmm_test_get(space, AT), 101);
+  vmm_test_set(space, AT, 104);
+  vmm_snapshot_drop(second);
+  restore(space, first);
+  assert_as_made(space);
+  drop_and_end(space, first);
+}
+END_TEST
+
 START_TEST(reading_copies_nothing)
 {
   struct vmm_space *space = space_with_pages(VMM_EXACT);
@@ -473,6 +553,9 @@ Suite *vmm_suite_snapshot(void)
   tcase_set_timeout(tcase, 120);
   tcase_add_loop_test(tcase, restore_gives_back_all_bytes, 0, 3);
   tcase_add_test(tcase, the_first_write_to_a_page_copies_it_and_the_next_do_not);
+  tcase_add_test(tcase, pages_written_between_restores_fault_only_once);
+  tcase_add_test(tcase, a_page_that_stays_writable_is_dirty_to_trackers_each_time);
+  tcase_add_test(tcase, a_snapshot_beside_a_restored_one_has_its_own_copies);
   tcase_add_test(tcase, reading_copies_nothing);
   tcase_add_test(tcase, pages_that_were_not_there_are_given_back);
   tcase_add_test(tcase, a_dropped_snapshot_costs_nothing_more);

@@ -43,8 +43,10 @@ VMM_API int vmm_snapshot_take(struct vmm_snapshot **snapshot,
 /*
  * Makes the space what it was.  The snapshot stays, to be restored again; so do all
  * others, older or newer ones.  The price is in proportion to the pages written
- * since it was taken (since it was last restored, if it is the latest), and to the
- * regions.
+ * since it was taken, and to the regions; for the latest snapshot, to the pages
+ * written since it was restored for the last or the last but one time.  A page that
+ * is written between each two restores of the latest snapshot costs only the copying:
+ * its writes fault no more.
  *
  * What was mapped since is unmapped, what was unmapped or moved is where it was.
  * Every page that gets its bytes back reads dirty to every tracker, and code in it
