@@ -14,6 +14,8 @@
 
 #include "access.h"
 #include "map.h"
+#include "perform.h"
+#include "watch.h"
 
 /* Pages that are copied without letting signals in. */
 #define BATCH 16
@@ -125,6 +127,50 @@ static int transfer_page(struct transfer *t)
   return error < 0 ? vmmi_error(error, "copy: the host's buffer", 0) : 0;
 }
 
+/* ---- a device's pages ---- */
+
+/* What a piece of a copy has: as aligned, and as large, as both ends let it. */
+static size_t natural_size(const struct transfer *t)
+{
+  size_t nbytes = 8;
+
+  while (nbytes > t->left || !vmmi_is_aligned(t->va, nbytes))
+    nbytes /= 2;
+  return nbytes;
+}
+
+/* => 0; 1 skip; -EFAULT ... */
+static int transfer_piece(struct transfer *t, size_t nbytes)
+{
+  unsigned access = t->way == COPY_IN ? VMM_READ : VMM_WRITE;
+  char bytes[8];
+  int error;
+
+  if (t->way == FILL)
+    memset(bytes, t->byte, sizeof(bytes));
+  if (t->way == COPY_OUT && vmmi_arch_copy(bytes, t->host, nbytes) != 0)
+    return vmmi_error(-EFAULT, "copy: the host's buffer", 0);
+  error = vmmi_perform_quiet(t->space, t->va, nbytes, access, bytes);
+  if (error != 0)
+    return error;
+  if (t->way == COPY_IN && vmmi_arch_copy(t->host, bytes, nbytes) != 0)
+    return vmmi_error(-EFAULT, "copy: the host's buffer", 0);
+  advance(t, nbytes);
+  return 0;
+}
+
+/* The rest of a page that is a device's, piece by piece. */
+static int transfer_device(struct transfer *t)
+{
+  uint64_t page = t->space->page_nbytes;
+  size_t end = t->left - (size_t)vmmi_min(page - (t->va & (page - 1)), t->left);
+  int error = 0;
+
+  while (error == 0 && t->left > end)
+    error = transfer_piece(t, natural_size(t));
+  return error;
+}
+
 /* Some pages: signals of the program must not wait for all of a long copy.
  * => as vmmi_pin_page() */
 static int transfer_pages(struct transfer *t)
@@ -138,18 +184,44 @@ static int transfer_pages(struct transfer *t)
   return error;
 }
 
-static int transfer(struct transfer *t, size_t *left)
+static int transfer(struct transfer *t)
 {
-  int error = vmmi_space_check(t->space);
+  int error = 0;
 
   while (error == 0 && t->left != 0) {
     error = transfer_pages(t);
+    if (error == VMMI_RESOLVE_DEVICE)
+      error = transfer_device(t);
     if (error > 0)
       error = skip_page(t);
   }
+  return error;
+}
+
+static int tell(const struct transfer *t, unsigned when, size_t nbytes)
+{
+  return vmmi_perform_tell(t->space, t->va, nbytes,
+                           t->way == COPY_IN ? VMM_READ : VMM_WRITE, when,
+                           NULL);
+}
+
+/* The whole of a call: the watches learn of it as of one access. */
+static int call(struct transfer *t, size_t *left)
+{
+  struct transfer begun = *t;
+  int error = vmmi_space_check(t->space);
+
+  if (error == 0)
+    error = tell(t, VMM_WATCH_BEFORE, t->left);
+  while (error > 0 && t->left != 0) /* a handler says skip */
+    error = skip_page(t) != 0 ? -EFAULT : 1;
+  if (error == 0) {
+    error = transfer(t);
+    tell(&begun, VMM_WATCH_AFTER, begun.left - t->left);
+  }
   if (left != NULL)
     *left = t->left;
-  return error;
+  return error > 0 ? 0 : error;
 }
 
 int vmm_copyin(struct vmm_space *space, void *to, vmm_addr_t from,
@@ -157,7 +229,7 @@ int vmm_copyin(struct vmm_space *space, void *to, vmm_addr_t from,
 {
   struct transfer t = { space, COPY_IN, from, to, 0, nbytes, 0 };
 
-  return transfer(&t, left);
+  return call(&t, left);
 }
 
 int vmm_copyout(struct vmm_space *space, vmm_addr_t to, const void *from,
@@ -166,7 +238,7 @@ int vmm_copyout(struct vmm_space *space, vmm_addr_t to, const void *from,
   struct transfer t = { space, COPY_OUT, to, (char *)(uintptr_t)from, 0,
                         nbytes, 0 };
 
-  return transfer(&t, left);
+  return call(&t, left);
 }
 
 int vmm_debug_write(struct vmm_space *space, vmm_addr_t to, const void *from,
@@ -174,8 +246,12 @@ int vmm_debug_write(struct vmm_space *space, vmm_addr_t to, const void *from,
 {
   struct transfer t = { space, COPY_OUT, to, (char *)(uintptr_t)from, 0,
                         nbytes, VMMI_RESOLVE_FORCE };
-  int error = transfer(&t, left);
+  int error = vmmi_space_check(space);
 
+  if (error == 0)
+    error = transfer(&t); /* a debugger's write is not watched */
+  if (left != NULL)
+    *left = t.left;
   if (t.va != to) /* pages got other frames */
     vmmi_wire_again(space, vmmi_align_down(to, space->page_nbytes),
                     vmmi_align_up(t.va, space->page_nbytes));
@@ -187,11 +263,30 @@ int vmm_fill(struct vmm_space *space, vmm_addr_t to, int byte, size_t nbytes,
 {
   struct transfer t = { space, FILL, to, NULL, byte, nbytes, 0 };
 
-  return transfer(&t, left);
+  return call(&t, left);
 }
 
-int vmm_copyin_string(struct vmm_space *space, char *to, vmm_addr_t from,
-                      size_t size, size_t *length)
+int vmmi_access_copyin(struct vmm_space *space, void *to, vmm_addr_t from,
+                       size_t nbytes)
+{
+  struct transfer t = { space, COPY_IN, from, to, 0, nbytes, 0 };
+
+  return transfer(&t);
+}
+
+int vmmi_access_copyout(struct vmm_space *space, vmm_addr_t to,
+                        const void *from, size_t nbytes)
+{
+  struct transfer t = { space, COPY_OUT, to, (char *)(uintptr_t)from, 0,
+                        nbytes, 0 };
+
+  return transfer(&t);
+}
+
+/* Copies up to a zero, which it may read beyond.
+ * => bytes copied, the zero too; -ENAMETOOLONG there is none in size; -errno */
+static int64_t copy_string(struct vmm_space *space, char *to, vmm_addr_t from,
+                           size_t size)
 {
   size_t done = 0;
 
@@ -204,7 +299,7 @@ int vmm_copyin_string(struct vmm_space *space, char *to, vmm_addr_t from,
     char *zero;
 
     nbytes = (size_t)vmmi_min(nbytes, size - done);
-    error = vmm_copyin(space, piece, at, nbytes, NULL);
+    error = vmmi_access_copyin(space, piece, at, nbytes);
     if (error != 0)
       return error;
     zero = memchr(piece, 0, nbytes);
@@ -213,13 +308,32 @@ int vmm_copyin_string(struct vmm_space *space, char *to, vmm_addr_t from,
     if (vmmi_arch_copy(to + done, piece, nbytes) != 0)
       return vmmi_error(-EFAULT, "copy: the host's buffer", 0);
     done += nbytes;
-    if (zero == NULL)
-      continue;
-    if (length != NULL)
-      *length = done - 1;
-    return 0;
+    if (zero != NULL)
+      return (int64_t)done;
   }
   return vmmi_error(-ENAMETOOLONG, "string: no zero in its size", 0);
+}
+
+int vmm_copyin_string(struct vmm_space *space, char *to, vmm_addr_t from,
+                      size_t size, size_t *length)
+{
+  int error = vmmi_space_check(space);
+  int64_t nbytes = error == 0 ? copy_string(space, to, from, size) : error;
+  uint64_t read = nbytes > 0 ? (uint64_t)nbytes : size;
+
+  if (nbytes < 0 && nbytes != -ENAMETOOLONG)
+    return (int)nbytes;
+  /* how long it is, is known only now */
+  error = vmmi_perform_tell(space, from, read, VMM_READ, VMM_WATCH_BEFORE,
+                            NULL);
+  if (error < 0)
+    return error;
+  vmmi_perform_tell(space, from, read, VMM_READ, VMM_WATCH_AFTER, NULL);
+  if (nbytes < 0)
+    return (int)nbytes;
+  if (length != NULL)
+    *length = (size_t)nbytes - 1;
+  return 0;
 }
 
 int vmm_fixup(struct vmm_space *space, vmm_addr_t va, unsigned access)
@@ -236,18 +350,35 @@ int vmm_fixup(struct vmm_space *space, vmm_addr_t va, unsigned access)
     vmmi_space_unlock(space);
   if (error == 0)
     return request.waited;
+  if (error == VMMI_RESOLVE_DEVICE)
+    return vmmi_access_no_frame(space, va, access);
   /* skipped: the access would not succeed after it */
   return error > 0 ? vmmi_error(-EFAULT, "fixup: the handler skips it", 0)
                    : error;
 }
 
-int vmmi_access_fail(struct vmm_space *space, vmm_addr_t va, unsigned access)
+/* Records a fault of the library's own finding.  => error */
+static int fail_access(struct vmm_space *space, vmm_addr_t va, unsigned access,
+                       unsigned reason, int error)
 {
   struct vmmi_request request = { .space = space, .va = va, .access = access,
-                                  .reason = VMM_FAULT_OBJECT };
+                                  .reason = reason };
   struct vmm_fault fault;
 
-  vmmi_resolve_describe(&request, -EIO, &fault);
+  vmmi_resolve_describe(&request, error, &fault);
   vmmi_resolve_give_up(&request, &fault);
+  return error;
+}
+
+int vmmi_access_fail(struct vmm_space *space, vmm_addr_t va, unsigned access)
+{
+  fail_access(space, va, access, VMM_FAULT_OBJECT, -EIO);
   return vmmi_error(-EIO, "the object can't give the page", 0);
+}
+
+int vmmi_access_no_frame(struct vmm_space *space, vmm_addr_t va,
+                         unsigned access)
+{
+  fail_access(space, va, access, VMM_FAULT_FORM, -EFAULT);
+  return vmmi_error(-EFAULT, "a device has no frame to fix or pin", 0);
 }

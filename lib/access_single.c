@@ -10,6 +10,7 @@
 #include <vmm/access.h>
 
 #include "access.h"
+#include "perform.h"
 
 #define SIZE_MAX_BYTES 16
 #define HALF (SIZE_MAX_BYTES / 2)
@@ -78,7 +79,7 @@ static int do_whole(const struct access *access, char *value)
   size_t n = vmmi_min(access->nbytes, HALF);
   int error = 0;
 
-  if (!vmmi_is_aligned(access->va, n))
+  if (!vmmi_is_power_of_2(n) || !vmmi_is_aligned(access->va, n))
     return access->kind == VMM_READ
                ? vmmi_arch_copy(value, guest, access->nbytes)
                : vmmi_arch_copy(guest, value, access->nbytes);
@@ -106,9 +107,8 @@ static int do_halves(const struct access *access, char *value)
   return error;
 }
 
-/* => 0; 1 skip; -EFAULT -ENOMEM -EIO */
-static int do_access(struct vmm_space *space, vmm_addr_t va, size_t nbytes,
-                     unsigned kind, char *value)
+int vmmi_access_memory(struct vmm_space *space, vmm_addr_t va, size_t nbytes,
+                       unsigned kind, void *value)
 {
   struct access access;
   bool failed = false;
@@ -139,7 +139,7 @@ int vmm_load(struct vmm_space *space, vmm_addr_t va, void *value,
   int error = check_size(space, nbytes);
 
   if (error == 0)
-    error = do_access(space, va, nbytes, VMM_READ, bytes);
+    error = vmmi_perform_call(space, va, nbytes, VMM_READ, bytes);
   if (error > 0)
     memset(bytes, 0, nbytes);
   return error < 0 ? error : copy_value(value, bytes, nbytes);
@@ -154,7 +154,7 @@ int vmm_store(struct vmm_space *space, vmm_addr_t va, const void *value,
   if (error == 0)
     error = copy_value(bytes, value, nbytes);
   if (error == 0)
-    error = do_access(space, va, nbytes, VMM_WRITE, bytes);
+    error = vmmi_perform_call(space, va, nbytes, VMM_WRITE, bytes);
   return error > 0 ? 0 : error;
 }
 
@@ -168,8 +168,27 @@ static int skip_cas(char *old, size_t nbytes)
   return differs;
 }
 
+/* A device is read and written: nothing makes that one step. */
+static int cas_device(struct vmm_space *space, vmm_addr_t va, char *old,
+                      char *fresh, size_t nbytes)
+{
+  char seen[SIZE_MAX_BYTES];
+  int error = vmmi_perform_quiet(space, va, nbytes, VMM_READ, seen);
+
+  if (error > 0)
+    return skip_cas(old, nbytes);
+  if (error < 0)
+    return error;
+  if (memcmp(seen, old, nbytes) != 0) {
+    memcpy(old, seen, nbytes);
+    return 1;
+  }
+  error = vmmi_perform_quiet(space, va, nbytes, VMM_WRITE, fresh);
+  return error > 0 ? 0 : error;
+}
+
 static int do_cas(struct vmm_space *space, vmm_addr_t va, char *old,
-                  const char *fresh, size_t nbytes)
+                  char *fresh, size_t nbytes)
 {
   struct access access;
   int held, result = 0;
@@ -185,11 +204,29 @@ static int do_cas(struct vmm_space *space, vmm_addr_t va, char *old,
     end_access(&access);
   }
   vmmi_thread_leave();
+  if (held == VMMI_RESOLVE_DEVICE)
+    return cas_device(space, va, old, fresh, nbytes);
   if (held != 0)
     return held > 0 ? skip_cas(old, nbytes) : held;
   if (result == -ENOTSUP)
     return vmmi_error(result, "cas: 16 bytes, which the processor can't", 0);
   return result < 0 ? vmmi_access_fail(space, va, VMM_WRITE) : result;
+}
+
+/* A watch sees it as a read and a write of what it is to write. */
+static int tell_cas(struct vmm_space *space, vmm_addr_t va, char *old,
+                    char *fresh, size_t nbytes)
+{
+  const unsigned both = VMM_READ | VMM_WRITE;
+  int result = vmmi_perform_tell(space, va, nbytes, both, VMM_WATCH_BEFORE,
+                                 fresh);
+
+  if (result != 0)
+    return result > 0 ? skip_cas(old, nbytes) : result;
+  result = do_cas(space, va, old, fresh, nbytes);
+  if (result >= 0)
+    vmmi_perform_tell(space, va, nbytes, both, VMM_WATCH_AFTER, fresh);
+  return result;
 }
 
 int vmm_cas(struct vmm_space *space, vmm_addr_t va, void *expected,
@@ -206,7 +243,7 @@ int vmm_cas(struct vmm_space *space, vmm_addr_t va, void *expected,
   if (result == 0)
     result = copy_value(fresh, desired, nbytes);
   if (result == 0)
-    result = do_cas(space, va, old, fresh, nbytes);
+    result = tell_cas(space, va, old, fresh, nbytes);
   if (result != 1)
     return result;
   error = copy_value(expected, old, nbytes);

@@ -17,6 +17,7 @@
 #include "tlb.h"
 #include "tracker.h"
 #include "os.h"
+#include "watch.h"
 
 int vmmi_check_fail(vmm_addr_t va, const char *format, ...)
 {
@@ -170,7 +171,10 @@ static int check_entry_in(struct vmmi_check *check, struct vmmi_region *region,
   struct vmm_pte_watch watch =
       vmmi_tracker_watch(region, va, check->space->page_nbytes);
 
-  watch.all |= vmmi_snapshot_watch(region);
+  watch.all |= vmmi_snapshot_watch(region) |
+               vmmi_watch_stops(check->space, va, check->space->page_nbytes);
+  if (vmmi_region_is_device(region) && pte != 0)
+    return vmmi_check_fail(va, "entry 0x%" PRIx64 " of a device", pte);
   if (!vmm_pte_valid(pte, watch))
     return vmmi_check_fail(va, "entry 0x%" PRIx64 " is silent without cause",
                            pte);
@@ -298,7 +302,7 @@ static int check_trackers(struct vmm_space *space)
 
 static bool has_pins(struct vmm_space *space)
 {
-  unsigned trackers = vmmi_snapshot_count(space);
+  unsigned trackers = vmmi_snapshot_count(space) + vmmi_watch_count(space);
 
   for (unsigned i = 0; i < VMMI_TRACKERS; i++) {
     struct vmm_tracker *tracker = atomic_load(&space->trackers[i]);
@@ -340,6 +344,8 @@ static int check_all(struct vmmi_check *check)
     error = check_trackers(space);
   if (error == 0)
     error = vmmi_snapshot_check(space);
+  if (error == 0 && !vmmi_watch_valid(space))
+    error = vmmi_check_fail(0, "the watches are no tree");
   if (error == 0)
     error = vmmi_pager_check(space);
   if (error == 0)

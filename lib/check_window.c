@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 
+#include "watch.h"
 #include "window_record.h"
 #include "window_table.h"
 
@@ -198,6 +199,8 @@ static int check_wired(const struct vmmi_check *check,
   for (; va < vmmi_min(region->end, check->end); va += space->page_nbytes) {
     unsigned granted = vmmi_window_granted(&space->window, va);
 
+    if (vmmi_watch_stops(space, va, space->page_nbytes) != 0)
+      continue; /* it lacks what a watch denies */
     if (rights & ~granted)
       return vmmi_check_fail(va, "wired, but the window grants %u of %u",
                              granted, rights);

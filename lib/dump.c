@@ -11,6 +11,7 @@
 #include "hart.h"
 #include "pager.h"
 #include "tracker.h"
+#include "watch.h"
 #include "window_table.h"
 
 struct entries {
@@ -65,7 +66,9 @@ static void dump_region(struct vmm_space *space,
     fprintf(file, " private");
   else
     fprintf(file, " %s %p+0x%" PRIx64,
-            info->flags & VMM_PRIVATE ? "copy of" : "object",
+            info->object->device != NULL   ? "device"
+            : info->flags & VMM_PRIVATE ? "copy of"
+                                        : "object",
             (void *)info->object, info->offset);
   fprintf(file, "%s%s%s%s\n", info->flags & VMM_WIRED ? " wired" : "",
           info->flags & VMM_HUGE ? " huge" : "",
@@ -169,6 +172,29 @@ static void dump_trackers(struct vmm_space *space, FILE *file)
   fprintf(file, "\n");
 }
 
+/* One line each, up to so many: a debugger may have thousands. */
+static void dump_watches(struct vmm_space *space, FILE *file)
+{
+  struct vmm_watch copies[16];
+  const struct vmm_watch *watch = NULL;
+  unsigned n = 0, all = 0;
+
+  vmmi_space_lock_shared(space);
+  while ((watch = vmmi_watch_next(space, watch, 0, space->size)) != NULL)
+    if (all++ < sizeof(copies) / sizeof(copies[0]))
+      copies[n++] = *watch;
+  vmmi_space_unlock(space);
+  if (all != 0)
+    fprintf(file, "watches %u\n", all);
+  for (unsigned i = 0; i < n; i++)
+    fprintf(file, "  %012" PRIx64 "-%012" PRIx64 " %c%c%c %s\n",
+            copies[i].start, copies[i].end,
+            copies[i].access & VMM_READ ? 'r' : '-',
+            copies[i].access & VMM_WRITE ? 'w' : '-',
+            copies[i].access & VMM_EXEC ? 'x' : '-',
+            copies[i].when == VMM_WATCH_BEFORE ? "before" : "after");
+}
+
 static void dump_counters(struct vmm_space *space, FILE *file)
 {
   struct vmm_stats stats = { .struct_size = sizeof(stats) };
@@ -176,9 +202,11 @@ static void dump_counters(struct vmm_space *space, FILE *file)
   vmm_space_stats(space, &stats);
   fprintf(file,
           "faults r %" PRIu64 " w %" PRIu64 " x %" PRIu64 " repaired %" PRIu64
-          " spurious %" PRIu64 " handled %" PRIu64 " unresolved %" PRIu64 "\n",
+          " spurious %" PRIu64 " performed %" PRIu64 " handled %" PRIu64
+          " unresolved %" PRIu64 "\n",
           stats.faults_read, stats.faults_write, stats.faults_exec,
-          stats.repaired, stats.spurious, stats.handled, stats.unresolved);
+          stats.repaired, stats.spurious, stats.performed, stats.handled,
+          stats.unresolved);
   fprintf(file,
           "pages zero-filled %" PRIu64 " shown as zeros %" PRIu64
           " copied %" PRIu64 " frames %" PRIu64 "\n",
@@ -209,6 +237,7 @@ int vmm_dump(struct vmm_space *space, FILE *file)
     fprintf(file, "no window: checked access\n");
   dump_windows(space, file);
   dump_trackers(space, file);
+  dump_watches(space, file);
   dump_counters(space, file);
   return 0;
 }

@@ -4,6 +4,7 @@
  *
  *   would succeed   the window grants it: no fault
  *   would fault     and be repaired
+ *   would be performed  by software: on a device, or since a watch wants it so
  *   would fail      nobody repairs it, unless a handler does
  */
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include "pager.h"
 #include "snapshot.h"
 #include "tracker.h"
+#include "watch.h"
 
 /* What is known of one page, as an access sees it. */
 struct view {
@@ -23,22 +25,34 @@ struct view {
   bool windowed;    /* there is one */
   bool shown;       /* it grants something */
   bool away;        /* a pager's page, not resident */
+  bool device;      /* software does it: for a device, */
+  vmm_pte_t stopped; /* ... or for watches, which deny these silent bits */
 };
+
+static vmm_pte_t bit_of(unsigned access)
+{
+  return access == VMM_WRITE  ? VMM_PTE_SWRITE
+         : access == VMM_EXEC ? VMM_PTE_SEXEC
+                              : VMM_PTE_SREAD;
+}
 
 static bool is_silent(vmm_pte_t pte, unsigned access)
 {
-  vmm_pte_t bit = access == VMM_WRITE  ? VMM_PTE_SWRITE
-                  : access == VMM_EXEC ? VMM_PTE_SEXEC
-                                       : VMM_PTE_SREAD;
+  return (pte & bit_of(access)) != 0;
+}
 
-  return (pte & bit) != 0;
+static bool is_performed(const struct view *view, unsigned access)
+{
+  return view->device || (view->stopped & bit_of(access)) != 0;
 }
 
 static const char *region_word(const struct view *view, unsigned access)
 {
   if (view->region == NULL)
     return "no";
-  return view->region->rights & access ? "yes" : "lacks the right";
+  if (!(view->region->rights & access))
+    return "lacks the right";
+  return view->device ? "of a device" : "yes";
 }
 
 /* => why the entry does not let the access pass */
@@ -52,6 +66,8 @@ static const char *pte_word(const struct view *view, unsigned access)
     return "none";
   if (is_silent(pte, access))
     return "silent";
+  if (view->stopped & bit_of(access))
+    return "watched";
   if (!(pte & VMM_PTE_PRESENT))
     return "without a frame";
   if (access == VMM_WRITE && (pte & VMM_PTE_COW))
@@ -99,6 +115,9 @@ static void look_at(struct vmm_space *space, vmm_addr_t va, struct view *view)
   view->shown = view->granted != 0;
   if (region == NULL)
     return;
+  view->device = vmmi_region_is_device(region);
+  view->stopped = vmm_pte_stopped((struct vmm_pte_watch){
+      0, vmmi_watch_stops(space, page, space->page_nbytes) });
   if (region->object != NULL)
     pthread_mutex_lock(&region->object->lock);
   view->watch = vmmi_tracker_watch(region, page, space->page_nbytes);
@@ -114,9 +133,9 @@ static const char *verdict(const struct view *view, unsigned access)
 {
   if (view->granted & access)
     return "would succeed";
-  return view->region != NULL && (view->region->rights & access)
-             ? "would fault"
-             : "would fail";
+  if (view->region == NULL || !(view->region->rights & access))
+    return "would fail";
+  return is_performed(view, access) ? "would be performed" : "would fault";
 }
 
 int vmm_explain(struct vmm_space *space, vmm_addr_t va, unsigned access,

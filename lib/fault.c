@@ -72,6 +72,9 @@ const char *vmm_fault_reason_name(unsigned reason)
     [VMM_FAULT_SUPERVISOR] = "supervisor",
     [VMM_FAULT_PAGER] = "pager",
     [VMM_FAULT_NO_THREAD] = "no guest thread",
+    [VMM_FAULT_FORM] = "form of the instruction",
+    [VMM_FAULT_DEVICE] = "device",
+    [VMM_FAULT_WATCH] = "watch",
   };
 
   return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : "unknown";

@@ -9,6 +9,7 @@
 #include "access.h"
 #include "pager.h"
 #include "resolve.h"
+#include "watch.h"
 
 int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to, size_t nbytes)
 {
@@ -16,6 +17,7 @@ int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to, size_t nbytes)
     .space = space, .va = va, .access = VMM_EXEC, .nbytes = (uint32_t)nbytes,
     .flags = VMMI_RESOLVE_HOLD
   };
+  bool watched;
   uint64_t in_page;
   int result = vmmi_space_check(space);
 
@@ -31,6 +33,7 @@ int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to, size_t nbytes)
   if (result == 0) {
     result = vmmi_alias_copy(to, vmmi_arena_pointer(request.frame) + in_page,
                              nbytes);
+    watched = (vmmi_watch_kinds(space, va, nbytes) & VMM_EXEC) != 0;
     if (request.held)
       vmmi_pager_unhold(request.region->object,
                         request.region->offset + (va - in_page -
@@ -39,6 +42,8 @@ int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to, size_t nbytes)
     vmmi_space_unlock(space);
     if (result != 0)
       result = vmmi_access_fail(space, va, VMM_EXEC);
+    else if (watched)
+      result = 2;
     else if (!request.cacheable)
       result = 1;
   } else if (result == 1) { /* a handler said skip: zeros */

@@ -296,12 +296,23 @@ int vmm_unmap(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
 
 /* ---- mapping ---- */
 
+static int check_device_rights(uint32_t flags, uint32_t rights)
+{
+  if (rights & VMM_EXEC)
+    return vmmi_error(-ENOTSUP, "rights: a device has no code", 0);
+  if (flags & (VMM_PRIVATE | VMM_WIRED))
+    return vmmi_error(-ENOTSUP, "map: a device is shared and not wired", 0);
+  return 0;
+}
+
 int vmmi_map_check_rights(const struct vmm_space *space,
                           const struct vmm_object *object, uint32_t flags,
                           uint32_t rights)
 {
   if (rights & ~ALL_RIGHTS)
     return vmmi_error(-EINVAL, "rights: unknown bits", 0);
+  if (object != NULL && vmmi_object_valid(object) && object->device != NULL)
+    return check_device_rights(flags, rights);
   if ((rights & VMM_WRITE) && !(rights & VMM_READ) &&
       vmmi_space_has_window(space))
     return vmmi_error(-ENOTSUP, "rights: a window can't show write-only", 0);

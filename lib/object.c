@@ -43,7 +43,7 @@ static int check_object_options(const struct vmm_object_options *options)
   return 0;
 }
 
-static struct vmm_object *make(uint64_t nbytes, uint32_t flags)
+struct vmm_object *vmmi_object_new(uint64_t nbytes, uint32_t flags)
 {
   struct vmm_object *object = vmmi_os_malloc(sizeof(*object));
 
@@ -89,7 +89,7 @@ static int show_object(struct vmm_object *object, int fd, uint64_t offset)
 }
 
 /* => inside vmmi_thread_enter() */
-static void unmake_object(struct vmm_object *object)
+void vmmi_object_unmake(struct vmm_object *object)
 {
   object->magic = DEAD;
   vmmi_object_unlist(object);
@@ -98,6 +98,7 @@ static void unmake_object(struct vmm_object *object)
   if (object->runs != NULL)
     vmmi_os_release(object->runs, chunks(object) * sizeof(object->runs[0]));
   pthread_mutex_destroy(&object->lock);
+  free(object->device);
   free(object);
 }
 
@@ -137,12 +138,12 @@ static int create(struct vmm_object **object, uint64_t nbytes,
   error = vmmi_arena_init();
   if (error != 0)
     return vmmi_error(error, "arena: memory file or address space", -error);
-  made = make(nbytes, flags);
+  made = vmmi_object_new(nbytes, flags);
   if (made == NULL)
     return vmmi_error(-ENOMEM, "object: malloc", ENOMEM);
   error = fill_anonymous(made, (flags & VMM_OBJECT_EXPORT) != 0);
   if (error != 0) {
-    unmake_object(made);
+    vmmi_object_unmake(made);
     return error;
   }
   *object = made;
@@ -156,12 +157,12 @@ int vmmi_object_make(struct vmm_object **object, uint64_t nbytes, bool readonly)
 
   if (error != 0)
     return vmmi_error(error, "arena: memory file or address space", -error);
-  made = make(nbytes, 0);
+  made = vmmi_object_new(nbytes, 0);
   if (made == NULL)
     return vmmi_error(-ENOMEM, "object: malloc", ENOMEM);
   error = fill_anonymous(made, true);
   if (error != 0) {
-    unmake_object(made);
+    vmmi_object_unmake(made);
     return error;
   }
   made->readonly = readonly;
@@ -215,7 +216,7 @@ static int open_fd(struct vmm_object **object, int fd, uint64_t offset,
   errno = saved;
   if (error != 0)
     return error;
-  made = make(nbytes, options != NULL ? options->flags : 0);
+  made = vmmi_object_new(nbytes, options != NULL ? options->flags : 0);
   if (made == NULL)
     return vmmi_error(-ENOMEM, "object: malloc", ENOMEM);
   made->readonly = made->readonly || !writable;
@@ -224,7 +225,7 @@ static int open_fd(struct vmm_object **object, int fd, uint64_t offset,
                   : show_object(made, own, offset);
   errno = saved;
   if (error != 0) {
-    unmake_object(made);
+    vmmi_object_unmake(made);
     return error;
   }
   *object = made;
@@ -329,9 +330,9 @@ void vmmi_object_end(struct vmm_object *object)
   vmmi_thread_enter();
   if (object->fd >= 0)
     vmmi_extent_drop(object->extent, shown_nbytes(object));
-  else
+  else if (object->device == NULL)
     free_runs(object);
-  unmake_object(object);
+  vmmi_object_unmake(object);
   vmmi_thread_leave();
 }
 

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include <vmm/device.h>
 #include <vmm/object.h>
 #include <vmm/tracker.h>
 
@@ -31,6 +32,7 @@ struct vmm_object {
   bool exported;        /* (c) zero-filled memory with a descriptor */
   struct vmmi_pager *pager; /* (c) that gives its bytes; or NULL */
   void (*end)(struct vmm_object *object); /* (c) the last hold has gone; or NULL */
+  struct vmm_device_options *device; /* (c) callbacks in place of bytes; or NULL */
   pthread_mutex_t lock;
   struct vmmi_region *regions; /* (o) that map it, by object_next */
   struct vmm_tracker *trackers; /* (o) on it, by object_next */
@@ -58,6 +60,11 @@ bool vmmi_object_valid(const struct vmm_object *object);
 int vmmi_object_make(struct vmm_object **object, uint64_t nbytes, bool readonly);
 /* Frees an object that nobody holds.  => not locked */
 void vmmi_object_end(struct vmm_object *object);
+/* => an object without bytes, held once; NULL without memory
+ * => inside vmmi_thread_enter() */
+struct vmm_object *vmmi_object_new(uint64_t nbytes, uint32_t flags);
+/* Frees one that is not, or no longer, held. */
+void vmmi_object_unmake(struct vmm_object *object);
 
 /* => 0 and the frame of the page at offset
  * => object locked; signal-safe */

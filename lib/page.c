@@ -15,6 +15,7 @@
 #include "pager.h"
 #include "snapshot.h"
 #include "tracker.h"
+#include "watch.h"
 
 void vmmi_page_lock(const struct vmmi_page_range *range)
 {
@@ -44,6 +45,58 @@ struct work {
   vmm_addr_t va;
   struct vmm_pte_watch watch;
 };
+
+/* ---- what is granted already ---- */
+
+static vmm_pte_t silent_bit(unsigned access)
+{
+  switch (access) {
+  case VMM_WRITE:
+    return VMM_PTE_SWRITE;
+  case VMM_EXEC:
+    return VMM_PTE_SEXEC;
+  default:
+    return VMM_PTE_SREAD;
+  }
+}
+
+/* => the silent bits that the entry would have if no watch denied them */
+static vmm_pte_t undenied(const struct vmmi_region *region, vmm_addr_t va,
+                          vmm_pte_t pte)
+{
+  const vmm_pte_t exec = VMM_PTE_PRESENT | VMM_PTE_ACCESSED | VMM_PTE_EXEC;
+  struct vmm_pte_watch watch =
+      vmmi_tracker_watch(region, va, region->space->page_nbytes);
+
+  watch.all |= vmmi_snapshot_watch(region);
+  pte = vmm_pte_silence(pte, watch);
+  if ((pte & exec) == exec)
+    pte |= VMM_PTE_SEXEC;
+  if ((pte & VMM_PTE_PRESENT) &&
+      (atomic_load(&vmmi_arena_frame(vmm_pte_frame(pte))->state) &
+       VMMI_FRAME_CODE))
+    pte &= ~VMM_PTE_SWRITE;
+  return pte;
+}
+
+bool vmmi_page_grants(const struct vmmi_page_range *range,
+                      struct vmmi_request *request, vmm_pte_t pte)
+{
+  const struct vmm_space *space = request->space;
+  vmm_pte_t bit = silent_bit(request->access);
+  struct vmm_pte_watch watch = { 0, vmmi_watch_stops(request->space, range->va,
+                                                     space->page_nbytes) };
+
+  request->software = (vmm_pte_stopped(watch) & bit) != 0;
+  if (request->software)
+    pte = undenied(range->region, range->va, pte);
+  /* a pager wants to know of each page that may be written from now on */
+  if (request->software && (pte & bit & VMM_PTE_SWRITE) &&
+      vmmi_pager_shows(range->region, pte) &&
+      !vmmi_pager_touch(range->region, range->va, true))
+    return false;
+  return (pte & bit) != 0;
+}
 
 /* ---- frames ---- */
 
@@ -218,7 +271,7 @@ static void mark(const struct work *work, unsigned access)
     if (access == VMM_WRITE)
       next = vmm_pte_mkdirty(next, work->watch);
     if (access == VMM_EXEC)
-      next = vmm_pte_mkexec(next);
+      next = vmm_pte_mkexec(next) & ~vmm_pte_stopped(work->watch);
     if (fault)
       next &= ~VMM_PTE_SWRITE;
   } while (!atomic_compare_exchange_weak(work->slot, &pte, next));
@@ -296,6 +349,7 @@ bool vmmi_page_is_coarse(const struct vmmi_page_range *range,
   const struct vmmi_region *region = range->region;
   const struct vmm_space *space = region->space;
   struct vmmi_page_range wide = *range;
+  uint64_t nbytes;
 
   if ((region->flags & VMM_EXACT) || request->window == NULL ||
       request->access == VMM_EXEC)
@@ -312,9 +366,9 @@ bool vmmi_page_is_coarse(const struct vmmi_page_range *range,
       request->access == VMM_WRITE)
     return false;
   vmmi_page_widen(&wide);
-  return vmmi_tracker_watch(region, wide.va,
-                            (uint64_t)wide.npages << space->page_shift)
-             .all == 0;
+  nbytes = (uint64_t)wide.npages << space->page_shift;
+  return vmmi_tracker_watch(region, wide.va, nbytes).all == 0 &&
+         vmmi_watch_kinds(region->space, wide.va, nbytes) == 0;
 }
 
 /* => whether the page can go along with the one that was asked for */
@@ -383,6 +437,7 @@ int vmmi_page_promote(struct vmmi_page_range *range,
 
     asked.watch.access |= trackers.access;
     asked.watch.all |= trackers.all;
+    asked.watch.all |= vmmi_watch_stops(asked.space, asked.va, page);
   }
   if (coarse)
     vmmi_page_widen(range);

@@ -20,6 +20,14 @@ struct vmmi_page_range {
 void vmmi_page_lock(const struct vmmi_page_range *range);
 void vmmi_page_unlock(const struct vmmi_page_range *range);
 
+/*
+ * => whether the page's entry lets the request's access pass: the silent bit is
+ *    there, or would be but for a watch, which sets request->software
+ * => pages locked
+ */
+bool vmmi_page_grants(const struct vmmi_page_range *range,
+                      struct vmmi_request *request, vmm_pte_t pte);
+
 /* => whether silent bits may be granted for the whole chunk (rule 13).
  * => pages locked */
 bool vmmi_page_is_coarse(const struct vmmi_page_range *range,

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "access.h"
 #include "os.h"
 #include "pager.h"
 #include "tracker.h"
@@ -279,6 +280,7 @@ static size_t fill_vectors(const struct vmm_pin *pin, vmm_addr_t va,
 static int hold_range(struct vmm_pin *pin, vmm_addr_t va, size_t pages,
                       unsigned access)
 {
+  vmm_addr_t at = va;
   int error = 0;
 
   access = access & VMM_WRITE ? VMM_WRITE : VMM_READ;
@@ -288,9 +290,12 @@ static int hold_range(struct vmm_pin *pin, vmm_addr_t va, size_t pages,
     error = vmmi_pin_page(pin->space, va, access, VMMI_RESOLVE_PIN,
                           &pin->held[i]);
     pin->count += error == 0;
+    at = va;
     va = vmmi_align_down(va, pin->space->page_nbytes) + pin->space->page_nbytes;
   }
   vmmi_thread_leave();
+  if (error == VMMI_RESOLVE_DEVICE)
+    return vmmi_access_no_frame(pin->space, at, access);
   return error > 0 ? -EFAULT : error; /* a pin can't be left out */
 }
 

@@ -26,7 +26,7 @@ struct vmmi_held {
 /*
  * Brings the page of va in and holds it; access is VMM_READ or VMM_WRITE, flags
  * may be VMMI_RESOLVE_PIN.  With faults disabled it asks nobody.
- * => 0; 1 skip; -EFAULT -ENOMEM -EIO.  No lock held before or after.
+ * => 0; 1 skip; VMMI_RESOLVE_DEVICE; -EFAULT -ENOMEM -EIO.  No lock held before or after.
  */
 int vmmi_pin_page(struct vmm_space *space, vmm_addr_t va, unsigned access,
                   unsigned flags, struct vmmi_held *held);

@@ -49,7 +49,10 @@ void vmmi_map_set_rights(struct vmm_space *space, struct vmmi_region *region,
 static int check_rights(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
                          uint32_t rights)
 {
-  int error = vmmi_map_check_rights(space, NULL, 0, rights);
+  const struct vmmi_region *first = vmmi_region_at(space->regions, va);
+  bool device = first != NULL && vmmi_region_is_device(first);
+  int error = vmmi_map_check_rights(space, device ? first->object : NULL, 0,
+                                    rights);
 
   if (error == 0 && !vmmi_map_covers(space, va, end))
     error = vmmi_error(-ENOMEM, "a part of the range is not mapped", 0);

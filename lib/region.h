@@ -75,4 +75,10 @@ static inline bool vmmi_region_is_shared(const struct vmmi_region *region)
   return region->object != NULL && !(region->flags & VMM_PRIVATE);
 }
 
+/* => whether its accesses are given to callbacks */
+static inline bool vmmi_region_is_device(const struct vmmi_region *region)
+{
+  return region->object != NULL && region->object->device != NULL;
+}
+
 #endif

@@ -1,8 +1,9 @@
 /*
  * The fault path.  A driver goes round while a stage says RESTART:
  *
- *   classify  the region and the right, the leaf; with faults disabled, only
- *             what the entry grants already
+ *   classify  the region and the right, the leaf; a device's page ends here, for
+ *             software (perform.c); with faults disabled, only what the entry
+ *             grants already
  *   tell      a tracker's callback, before the first access (no lock)
  *   promote   a frame, young, dirty; as widely as is free (page.c)
  *   page_in   waits until a pager has filled the page, or has kept it (no lock)
@@ -46,18 +47,6 @@ static int fail(struct vmmi_request *request, unsigned reason, int error)
   return error;
 }
 
-static vmm_pte_t silent_bit(unsigned access)
-{
-  switch (access) {
-  case VMM_WRITE:
-    return VMM_PTE_SWRITE;
-  case VMM_EXEC:
-    return VMM_PTE_SEXEC;
-  default:
-    return VMM_PTE_SREAD;
-  }
-}
-
 static void count_fault(struct vmmi_region *region, unsigned access)
 {
   switch (access) {
@@ -84,32 +73,52 @@ static bool is_forced(const struct vmmi_request *request,
          !vmmi_region_is_shared(region) && !(region->flags & VMM_TRAMPOLINE);
 }
 
-static int classify(struct attempt *attempt)
+struct vmmi_region *vmmi_resolve_region(struct vmmi_request *request,
+                                        vmm_addr_t va)
 {
-  struct vmmi_request *request = attempt->request;
   struct vmm_space *space = request->space;
-  struct vmmi_page_range *range = &attempt->range;
-  struct vmmi_region *region;
+  struct vmmi_region *region =
+      va < space->size ? vmmi_region_at(space->regions, va) : NULL;
 
+  request->region = region;
   request->cookie = NULL;
   request->handler = atomic_load(&space->handler);
   request->handler_arg = atomic_load(&space->handler_arg);
-  if (request->va >= space->size)
-    return fail(request, VMM_FAULT_OUTSIDE, -EFAULT);
-  region = vmmi_region_at(space->regions, request->va);
-  request->region = region;
   if (region == NULL)
-    return fail(request, VMM_FAULT_NO_REGION, -EFAULT);
+    return NULL;
   request->cookie = region->cookie;
   if (region->handler != NULL) {
     request->handler = region->handler;
     request->handler_arg = region->handler_arg;
   }
+  return region;
+}
+
+static int classify_device(struct vmmi_request *request)
+{
+  if (request->flags & VMMI_RESOLVE_NOFAULT)
+    return fail(request, VMM_FAULT_DISABLED, -EFAULT);
+  return VMMI_RESOLVE_DEVICE;
+}
+
+static int classify(struct attempt *attempt)
+{
+  struct vmmi_request *request = attempt->request;
+  struct vmm_space *space = request->space;
+  struct vmmi_page_range *range = &attempt->range;
+  struct vmmi_region *region = vmmi_resolve_region(request, request->va);
+
+  if (request->va >= space->size)
+    return fail(request, VMM_FAULT_OUTSIDE, -EFAULT);
+  if (region == NULL)
+    return fail(request, VMM_FAULT_NO_REGION, -EFAULT);
   if (!(region->rights & request->access) && !is_forced(request, region))
     return fail(request, VMM_FAULT_RIGHTS, -EFAULT);
   if ((region->flags & VMM_SUPERVISOR) && request->window != NULL &&
       request->window->view == VMMI_VIEW_USER)
     return fail(request, VMM_FAULT_SUPERVISOR, -EFAULT);
+  if (vmmi_region_is_device(region))
+    return classify_device(request);
   range->region = region;
   range->va = request_page(request);
   range->npages = 1;
@@ -194,7 +203,7 @@ static int promote(struct attempt *attempt)
 
   vmmi_page_lock(range);
   pte = atomic_load(&range->leaf->pte[i]);
-  attempt->silent = (pte & silent_bit(request->access)) != 0;
+  attempt->silent = vmmi_page_grants(range, request, pte);
   if ((request->flags & VMMI_RESOLVE_PIN) && (pte & VMM_PTE_COW))
     attempt->silent = false;
   tracker = vmmi_tracker_to_tell(range->region, range->va, request->access, pte);
@@ -345,7 +354,10 @@ void vmmi_resolve_count(struct vmmi_request *request, int error)
   struct vmmi_region *region = request->region;
 
   /* a call that finds all granted is no fault: a window would not have told */
-  if (error == 0 && request->window == NULL && request->silent)
+  if (error == 0 && request->window == NULL && request->silent &&
+      !request->software)
+    return;
+  if (error == 0 && request->software && (request->flags & VMMI_RESOLVE_LOOK))
     return;
   count_arrival(request);
   if (region != NULL)
@@ -353,6 +365,11 @@ void vmmi_resolve_count(struct vmmi_request *request, int error)
   if (error != 0) {
     if (region != NULL)
       vmmi_count(&region->unresolved, 1);
+    return;
+  }
+  if (request->software) {
+    vmmi_count(&counters->performed, 1);
+    own->performed++;
     return;
   }
   vmmi_count(&counters->repaired, 1);
@@ -363,6 +380,15 @@ void vmmi_resolve_count(struct vmmi_request *request, int error)
   vmmi_count(&counters->spurious, 1);
   vmmi_count(&region->spurious, 1);
   own->spurious++;
+}
+
+void vmmi_resolve_count_performed(struct vmmi_request *request, int error)
+{
+  count_arrival(request);
+  if (error != 0)
+    return; /* who tells of it counts its end */
+  vmmi_count(&request->space->counters.performed, 1);
+  vmmi_thread_self.stats.performed++;
 }
 
 int vmmi_resolve_locked(struct vmmi_request *request)
@@ -392,7 +418,8 @@ int vmmi_resolve_locked(struct vmmi_request *request)
   request->silent = attempt.silent;
   let_go(&attempt);
   if (error != 0) {
-    vmmi_resolve_count(request, error);
+    if (error != VMMI_RESOLVE_DEVICE)
+      vmmi_resolve_count(request, error);
     request->region = NULL;
     vmmi_space_unlock(space);
   }
@@ -426,8 +453,7 @@ void vmmi_resolve_describe(const struct vmmi_request *request, int error,
   fault->cookie = request->cookie;
 }
 
-void vmmi_resolve_give_up(struct vmmi_request *request,
-                          const struct vmm_fault *fault)
+void vmmi_resolve_record(const struct vmm_fault *fault)
 {
   struct vmmi_thread *self = &vmmi_thread_self;
 
@@ -435,7 +461,13 @@ void vmmi_resolve_give_up(struct vmmi_request *request,
   self->last.info = NULL;
   self->last.context = NULL;
   self->has_last = true;
-  self->stats.unresolved++;
+}
+
+void vmmi_resolve_give_up(struct vmmi_request *request,
+                          const struct vmm_fault *fault)
+{
+  vmmi_resolve_record(fault);
+  vmmi_thread_self.stats.unresolved++;
   if (request != NULL)
     vmmi_count(&request->space->counters.unresolved, 1);
 }
@@ -468,6 +500,8 @@ int vmmi_resolve_call(struct vmmi_request *request)
   while ((error = vmmi_resolve_locked(request)) != 0) {
     enum vmm_verdict verdict;
 
+    if (error == VMMI_RESOLVE_DEVICE)
+      return error;
     vmmi_resolve_describe(request, error, &fault);
     vmmi_thread_enter();
     verdict = vmmi_resolve_ask(request, &fault);

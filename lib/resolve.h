@@ -13,7 +13,12 @@ enum {
   VMMI_RESOLVE_FORCE = 1 << 2,   /* a debugger's: private pages need no right */
   VMMI_RESOLVE_WIRE = 1 << 3,    /* fail where the budget can't hold it */
   VMMI_RESOLVE_HOLD = 1 << 4,    /* keep a pager's page: vmmi_pager_unhold() */
+  VMMI_RESOLVE_LOOK = 1 << 5,    /* a call follows, and counts, if it is for software */
 };
+
+/* Beside 0 and errors: the page is a device's, which has no frame; nothing was
+ * counted, no lock is held. */
+enum { VMMI_RESOLVE_DEVICE = 2 };
 
 struct vmmi_request {
   struct vmm_space *space;
@@ -30,6 +35,8 @@ struct vmmi_request {
   bool silent;                /* the entry granted the access already */
   bool held;                  /* VMMI_RESOLVE_HOLD: the page is a pager's */
   bool waited;                /* for a pager: the lock was dropped meanwhile */
+  bool software;              /* a watch denies it to windows: 0 is returned, and
+                                 the access is to be performed by the alias */
   bool unchanged;             /* ... and the window too: nothing was to be repaired */
   unsigned reason;            /* enum vmm_fault_reason, else */
   void *cookie;               /* the region's */
@@ -38,8 +45,8 @@ struct vmmi_request {
 };
 
 /*
- * => 0 the access may be repeated; else -EFAULT, -ENOMEM, -EIO or a pager's error,
- *    with a reason
+ * => 0 the access may be repeated; VMMI_RESOLVE_DEVICE; else -EFAULT, -ENOMEM, -EIO
+ *    or a pager's error, with a reason
  * => no lock held, inside vmmi_thread_enter() or our signal handler; signal-safe;
  *    calls trackers' callbacks, and pagers' or waits for them
  */
@@ -61,14 +68,27 @@ void vmmi_resolve_count(struct vmmi_request *request, int error);
 /*
  * For a call's access: resolves; asks the handlers if that fails; records the
  * fault for vmm_fault_last().  Leaves locked as above on 0.
- * => 0; 1 skip (a handler said VMM_SKIP; not locked); -EFAULT -ENOMEM -EIO
+ * => 0; 1 skip (a handler said VMM_SKIP; not locked); VMMI_RESOLVE_DEVICE;
+ *    -EFAULT -ENOMEM -EIO
  */
 int vmmi_resolve_call(struct vmmi_request *request);
+
+/* A device was called: counts the access, and, without an error, its end.
+ * => no lock held */
+void vmmi_resolve_count_performed(struct vmmi_request *request, int error);
+
+/* => the region of va, or NULL; sets the request's region, cookie and handler.
+ * => space locked */
+struct vmmi_region *vmmi_resolve_region(struct vmmi_request *request,
+                                        vmm_addr_t va);
 
 /* Nobody repaired the access (request is NULL if it met no window): records it for vmm_fault_last(), counts it.
  * => signal-safe */
 void vmmi_resolve_give_up(struct vmmi_request *request,
                           const struct vmm_fault *fault);
+
+/* Makes the fault the one of vmm_fault_last(). */
+void vmmi_resolve_record(const struct vmm_fault *fault);
 
 /* Fills a fault record from a request that failed; the rest of it is zero. */
 void vmmi_resolve_describe(const struct vmmi_request *request, int error,

@@ -20,6 +20,7 @@
 #include "guard.h"
 #include "os.h"
 #include "os_signal.h"
+#include "perform.h"
 
 /* An access that faults again though nothing is to be repaired is one for good
  * after so many times; another thread's repair may explain the first. */
@@ -125,7 +126,8 @@ static bool is_livelock(const struct event *event)
   return true;
 }
 
-/* => 0 the access may be repeated; else an error, with request->reason */
+/* => 0 the access may be repeated; VMMI_RESOLVE_DEVICE: it is for software; else an
+ *    error, with request->reason */
 static int repair(struct event *event)
 {
   struct vmmi_request *request = &event->request;
@@ -134,6 +136,10 @@ static int repair(struct event *event)
   if (vmmi_thread_self.nofault > 0)
     request->flags |= VMMI_RESOLVE_NOFAULT;
   error = vmmi_resolve_locked(request);
+  if (error == 0 && request->software) {
+    vmmi_space_unlock(request->space); /* performing it counts */
+    return VMMI_RESOLVE_DEVICE;
+  }
   if (error != 0)
     return error;
   if (event->signal == SIGBUS && is_object_gone(request)) {
@@ -155,17 +161,12 @@ static int repair(struct event *event)
 static size_t insn_length(const struct event *event)
 {
   unsigned char code[VMMI_ARCH_INSN_MAX];
-  uintptr_t page = (uintptr_t)1 << vmmi_os_page_shift();
-  size_t nbytes = sizeof(code);
+  size_t nbytes;
 
   if (event->length != 0) /* a patch stands in its place */
     return event->length;
-  if (vmmi_arch_copy(code, (const void *)event->insn, nbytes) != 0) {
-    nbytes = (size_t)vmmi_min(nbytes, page - (event->insn & (page - 1)));
-    if (vmmi_arch_copy(code, (const void *)event->insn, nbytes) != 0)
-      return 0;
-  }
-  return vmmi_arch_insn_length(code, nbytes);
+  nbytes = vmmi_perform_read_insn(event->insn, code);
+  return nbytes != 0 ? vmmi_arch_insn_length(code, nbytes) : 0;
 }
 
 /* => whether there was an instruction to step over */
@@ -255,6 +256,31 @@ static bool deal_with_other(struct event *event, bool inside)
   return done;
 }
 
+/* An accessor asks at its label for what software is to do: that is no failure, so
+ * nobody else is asked, and the call that is made there counts. */
+static bool go_to_label(struct event *event)
+{
+  uintptr_t fixup = vmmi_extable_find(event->insn);
+
+  if (fixup == 0)
+    return false;
+  event->request.reason = VMM_FAULT_FORM;
+  describe(event, -EFAULT);
+  vmmi_resolve_record(&event->fault);
+  vmmi_arch_set_pc(event->context, fixup);
+  return true;
+}
+
+/* => 0 the instruction is done; else an error, with request->reason */
+static int perform(struct event *event)
+{
+  int error = vmmi_perform_insn(&event->request, event->insn, event->context);
+
+  if (error != 0 && event->request.reason == VMM_FAULT_FORM)
+    vmmi_resolve_count_performed(&event->request, error);
+  return error;
+}
+
 static bool deal_with_access(struct event *event, bool inside)
 {
   struct vmmi_request *request = &event->request;
@@ -270,6 +296,11 @@ static bool deal_with_access(struct event *event, bool inside)
     return deal_with_other(event, inside);
   }
   error = repair(event);
+  if (error == VMMI_RESOLVE_DEVICE) {
+    if (go_to_label(event))
+      return true;
+    error = perform(event);
+  }
   if (error == 0)
     return true;
   bring_home(event);

@@ -31,6 +31,7 @@ struct vmmi_counters {
   _Atomic uint64_t zero_fills, zero_maps, copies;
   _Atomic uint64_t saved, restored; /* pages, for snapshots */
   _Atomic uint64_t paged; /* accesses that needed a pager */
+  _Atomic uint64_t performed;       /* accesses, by software */
   _Atomic uint64_t host_calls, installed, narrowed, flushes, invalidations;
   _Atomic uint64_t frames; /* now */
   _Atomic uint64_t mapped; /* now */
@@ -64,13 +65,14 @@ struct vmm_space {
   _Atomic(struct vmm_tracker *) trackers[VMMI_TRACKERS];
 
   struct vmm_snapshot *snapshots; /* (s) the latest first */
+  _Atomic(struct vmm_watch *) watches; /* (s) a tree; NULL may be seen unlocked */
 
   pthread_mutex_t notify_lock;
   struct vmm_notifier *notifiers; /* (n) */
 
   _Atomic(vmm_fault_handler *) handler;
   _Atomic(void *) handler_arg;
-  _Atomic unsigned users; /* pins, trackers, snapshots */
+  _Atomic unsigned users; /* pins, trackers, snapshots, watches */
   uint64_t serial;        /* (s) of the last region */
   struct vmm_space *next_free; /* the list of dead spaces, for reuse */
   struct vmmi_counters counters;

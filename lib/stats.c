@@ -52,6 +52,7 @@ int vmm_space_stats(struct vmm_space *space, struct vmm_stats *stats)
   now.saved = value_of(&counters->saved);
   now.restored = value_of(&counters->restored);
   now.paged = value_of(&counters->paged);
+  now.performed = value_of(&counters->performed);
   return give_stats(stats, &now);
 }
 

@@ -145,7 +145,8 @@ static bool make_entry(struct vmmi_tlb *tlb, vmm_addr_t va, unsigned access)
 int vmm_tlb_fill(struct vmm_tlb *shown, vmm_addr_t va, unsigned access)
 {
   struct vmmi_tlb *tlb = inside_of(shown);
-  struct vmmi_request request = { .va = va, .access = access };
+  struct vmmi_request request = { .va = va, .access = access,
+                                  .flags = VMMI_RESOLVE_LOOK };
   bool made = false;
   int error;
 
@@ -164,7 +165,7 @@ int vmm_tlb_fill(struct vmm_tlb *shown, vmm_addr_t va, unsigned access)
     vmmi_space_unlock(tlb->space);
   }
   vmmi_thread_leave();
-  return error == 0 && !made ? 1 : error;
+  return error > 0 || (error == 0 && !made) ? 1 : error;
 }
 
 void vmmi_tlb_inherit(struct vmm_space *space)

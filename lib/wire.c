@@ -40,7 +40,8 @@ static int populate_page(struct vmm_space *space, vmm_addr_t va)
   if (error == 0 &&
       vmmi_arch_probe(vmmi_arena_pointer(request.frame), false) != 0)
     error = -EIO;
-  return error == -EFAULT ? -ENOMEM : error; /* unmapped meanwhile */
+  /* unmapped meanwhile; or a device is there by now */
+  return error == -EFAULT || error > 0 ? -ENOMEM : error;
 }
 
 int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
@@ -105,6 +106,8 @@ static int check_wire(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
     uint64_t nbytes = vmmi_min(end, region->end) - va;
     vmm_pte_t watched;
 
+    if (vmmi_region_is_device(region))
+      return vmmi_error(-ENOTSUP, "wire: a device has no frames", 0);
     if (region->rights == 0)
       return vmmi_error(-EACCES, "wire: the range has no rights", 0);
     if (region->flags & VMM_TRAMPOLINE)

@@ -11,6 +11,7 @@
   X(checked) \
   X(code) \
   X(debug) \
+  X(device) \
   X(displace_random) \
   X(extable) \
   X(fork) \
@@ -59,6 +60,7 @@
   X(tracker_race) \
   X(trampoline) \
   X(version) \
+  X(watch) \
   X(wire)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);

@@ -254,6 +254,26 @@ START_TEST(bits_lie_where_the_drawing_says)
 }
 END_TEST
 
+/* A watchpoint keeps silent bits away whatever else is there, and no others. */
+START_TEST(watchpoints_deny_silent_bits)
+{
+  const vmm_pte_t all = FRAME | P | R | W | X | A | M;
+  unsigned choice;
+
+  for (choice = 0; choice < 8; choice++) {
+    vmm_pte_t denied = (choice & 1 ? SR : 0) | (choice & 2 ? SW : 0) |
+                       (choice & 4 ? SX : 0);
+    struct vmm_pte_watch watch = { 0, denied << VMM_PTE_STOP_SHIFT };
+    vmm_pte_t pte = vmm_pte_mkdirty(vmm_pte_mkyoung(all, watch), watch);
+
+    ck_assert_uint_eq(pte, all | ((SR | (choice & 1 ? 0 : SW)) & ~denied));
+    ck_assert(vmm_pte_valid(pte, watch));
+    ck_assert_int_eq(!vmm_pte_valid(all | SR, watch), choice & 1);
+    ck_assert_int_eq(!vmm_pte_valid(all | SX, watch), choice >> 2 & 1);
+  }
+}
+END_TEST
+
 Suite *vmm_suite_pte(void)
 {
   Suite *suite = suite_create("pte");
@@ -263,6 +283,7 @@ Suite *vmm_suite_pte(void)
   tcase_add_test(tcase, narrowing_never_leaves_more);
   tcase_add_test(tcase, a_made_entry_is_neither_young_nor_dirty);
   tcase_add_test(tcase, bits_lie_where_the_drawing_says);
+  tcase_add_test(tcase, watchpoints_deny_silent_bits);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -8,7 +8,8 @@
  * the host's buffer is bad), -EINVAL (a size that is not one of those named), -ENOMEM (no frames: the host's or max_frames), -EIO (the object can't give the
  * page), or, of a pager, what its callback gave, -EINTR or -EDEADLK
  * (<vmm/pager.h>); and vmm_fault_last() tells the rest.  A region's or space's handler is
- * asked first, as for a signal.
+ * asked first, as for a signal.  A device (<vmm/device.h>) is loaded and stored by
+ * its callbacks, and has nothing to pin or fix (-EFAULT, VMM_FAULT_FORM).
  */
 #ifndef VMM_ACCESS_H
 #define VMM_ACCESS_H

@@ -17,7 +17,9 @@ extern "C" {
  * the page, so that the next write by any way calls the notifiers first.
  *
  * => 0; 1 if the bytes may change untold (the page is pinned or wired for
- *    writing, or keeps being both written and run): use them once and do not keep them
+ *    writing, or keeps being both written and run): use them once and do not keep them;
+ *    2 if one of the bytes is watched for VMM_EXEC (<vmm/watch.h>): the same, and
+ *    call vmm_watch_execute() each time before the instruction runs
  * -EFAULT -ENOMEM -EIO  as in <vmm/access.h>; vmm_fault_last() tells the rest
  * -EINVAL  the bytes lie in two pages; to lies in a window
  */

@@ -41,6 +41,10 @@ enum vmm_fault_reason {
                            -EINTR or -EDEADLK (<vmm/pager.h>) */
   VMM_FAULT_NO_THREAD,  /* a trampoline page, and no hart of the window or of the
                            caller runs a guest thread: <vmm/trampoline.h> */
+  VMM_FAULT_FORM,   /* a device or a watched page, and the access is of a form that
+                       software can't perform: <vmm/device.h>, <vmm/watch.h> */
+  VMM_FAULT_DEVICE, /* the device's callback refuses it */
+  VMM_FAULT_WATCH,  /* a watch's callback refuses it */
 };
 
 struct vmm_fault {

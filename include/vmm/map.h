@@ -37,7 +37,8 @@ struct vmm_map_options {
  * -ENOMEM  no free place, no memory; with VMM_WIRED: no frames, no mappings
  * -EACCES  shared writing to an object that is read-only
  * -ENOTSUP VMM_WRITE without VMM_READ: a window can't show it; VMM_WIRED in a space
- *          that has no window (VMM_CHECKED)
+ *          that has no window (VMM_CHECKED); a device with VMM_EXEC, VMM_PRIVATE or
+ *          VMM_WIRED
  * -ENOSPC  the object's trackers find no free slot in this space
  * -EBUSY   VMM_WIRED where a tracker watches
  * -EIO     VMM_WIRED, and the object can't give a page
@@ -98,7 +99,7 @@ VMM_API int vmm_discard(struct vmm_space *space, vmm_addr_t va,
  *          what an earlier call wired too
  * -EIO     the object can't give a page; likewise
  * -EACCES  the range has no rights
- * -ENOTSUP the space has no window; a part is a trampoline page
+ * -ENOTSUP the space has no window; a part is a trampoline page or a device
  * -EBUSY   a tracker watches the range (wired memory can't be tracked)
  */
 VMM_API int vmm_wire(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);

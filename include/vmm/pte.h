@@ -11,6 +11,7 @@
  *  S  SUPERVISOR hidden from user views        C  COW        the frame is shared
  *  trackers      one bit each: accessed or written since its last clear
  *  V  SAVED      the latest snapshot has what the page held: it may be written
+ *  (20 to 22 are no entry's: in a vmm_pte_watch they keep SR, SW, SX away)
  *  SR SREAD  SW SWRITE  SX SEXEC  "silent": a window may grant it, so that the
  *                access reaches memory without a fault
  *
@@ -56,12 +57,21 @@ typedef uint64_t vmm_pte_t;
 #define VMM_PTE_SILENT (VMM_PTE_SREAD | VMM_PTE_SWRITE | VMM_PTE_SEXEC)
 #define VMM_PTE_WATCHED (VMM_PTE_TRACKERS | VMM_PTE_SAVED)
 #define VMM_PTE_FRAME_SHIFT 24
+/* A silent bit, shifted so: watchpoints (<vmm/watch.h>) deny it. */
+#define VMM_PTE_STOP_SHIFT 4
+#define VMM_PTE_STOPS (VMM_PTE_SILENT << VMM_PTE_STOP_SHIFT)
 
-/* What watches a page: trackers, as VMM_PTE_TRACKER() bits, and snapshots. */
+/* What watches a page: trackers, as VMM_PTE_TRACKER() bits, snapshots, watchpoints. */
 struct vmm_pte_watch {
   vmm_pte_t access; /* trackers of kind VMM_TRACK_ACCESS */
-  vmm_pte_t all;    /* those, those of kind VMM_TRACK_WRITE; VMM_PTE_SAVED */
+  vmm_pte_t all;    /* those, those of kind VMM_TRACK_WRITE; VMM_PTE_SAVED; stops */
 };
+
+/* => the silent bits that watchpoints deny */
+static inline vmm_pte_t vmm_pte_stopped(struct vmm_pte_watch watch)
+{
+  return (watch.all & VMM_PTE_STOPS) >> VMM_PTE_STOP_SHIFT;
+}
 
 static inline uint64_t vmm_pte_frame(vmm_pte_t pte)
 {
@@ -128,9 +138,10 @@ static inline vmm_pte_t vmm_pte_silence(vmm_pte_t pte, struct vmm_pte_watch watc
 
   if ((pte & read) == read)
     pte |= VMM_PTE_SREAD;
+  pte &= ~vmm_pte_stopped(watch);
   if ((pte & write) == write && !(pte & (VMM_PTE_COW | VMM_PTE_SEXEC)))
     pte |= VMM_PTE_SWRITE;
-  return pte;
+  return pte & ~vmm_pte_stopped(watch);
 }
 
 static inline vmm_pte_t vmm_pte_mkyoung(vmm_pte_t pte, struct vmm_pte_watch watch)
@@ -155,7 +166,8 @@ static inline vmm_pte_t vmm_pte_mkwrite(vmm_pte_t pte, struct vmm_pte_watch watc
   return vmm_pte_silence(pte | VMM_PTE_WRITE, watch);
 }
 
-/* Takes SWRITE away where it grants SEXEC. */
+/* Takes SWRITE away where it grants SEXEC.  (What a watchpoint denies is the
+ * caller's to take.) */
 static inline vmm_pte_t vmm_pte_mkexec(vmm_pte_t pte)
 {
   const vmm_pte_t need = VMM_PTE_PRESENT | VMM_PTE_ACCESSED;
@@ -195,6 +207,8 @@ static inline int vmm_pte_valid(vmm_pte_t pte, struct vmm_pte_watch watch)
                     (watch.all & VMM_PTE_WATCHED);
   vmm_pte_t exec = young | VMM_PTE_EXEC;
 
+  if (pte & vmm_pte_stopped(watch))
+    return 0;
   if ((pte & VMM_PTE_SREAD) && (pte & read) != read)
     return 0;
   if ((pte & VMM_PTE_SEXEC) && (pte & exec) != exec)

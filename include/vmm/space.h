@@ -51,7 +51,7 @@ VMM_API int vmm_space_create(struct vmm_space **space,
  * Ends a space: its regions, its windows, harts' too, and the memory that it alone held.
  * No other thread may be using it.  NULL is allowed.
  *
- * -EBUSY   a pin, a tracker, a snapshot or a TLB uses it, or a hart runs it
+ * -EBUSY   a pin, tracker, snapshot, watch or TLB uses it, or a hart runs it
  */
 VMM_API int vmm_space_destroy(struct vmm_space *space);
 

@@ -35,6 +35,8 @@ struct vmm_stats {
   uint64_t saved;    /* pages copied for snapshots */
   uint64_t restored; /* pages that got back what they held, from snapshots */
   uint64_t paged;    /* accesses that needed a pager */
+  uint64_t performed; /* faults that ended so: the access was performed by software,
+                         on a device or a watched page (one in two pages: each) */
 };
 
 /* Of a space, all threads together.  => signal-safe */

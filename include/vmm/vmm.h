@@ -5,6 +5,8 @@
 #include <vmm/access.h>
 #include <vmm/code.h>
 #include <vmm/debug.h>
+#include <vmm/decode.h>
+#include <vmm/device.h>
 #include <vmm/displace.h>
 #include <vmm/extable.h>
 #include <vmm/fault.h>
@@ -25,5 +27,6 @@
 #include <vmm/tracker.h>
 #include <vmm/trampoline.h>
 #include <vmm/types.h>
+#include <vmm/watch.h>
 
 #endif
