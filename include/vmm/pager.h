@@ -25,7 +25,7 @@ enum {
  * asynchronous signals blocked: they may use malloc, stdio, sockets.  With
  * VMM_PAGER_INLINE there is no such thread: they run on the thread that needs the
  * page, perhaps in signal context, perhaps on several threads at once, with the
- * rules of a fault handler (<vmm/fault.h>), and each fault is a third as dear.
+ * rules of a fault handler (<vmm/fault.h>), and a fault costs about half as much.
  *
  * No lock of the library is held meanwhile: they may map, unmap, protect, copy,
  * and touch windows.  A page that is in this pager's hands already for the same
