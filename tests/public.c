@@ -27,6 +27,7 @@
   X(object) \
   X(pager) \
   X(pager_evict) \
+  X(pager_random) \
   X(pager_wait) \
   X(pin) \
   X(policy) \
