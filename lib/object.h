@@ -47,6 +47,10 @@ struct vmm_object {
 void vmmi_object_list(struct vmm_object *object);
 void vmmi_object_unlist(struct vmm_object *object);
 
+/* => the object after that one in the list, or the first of all, or NULL
+ * => nobody else inside */
+struct vmm_object *vmmi_object_next(const struct vmm_object *object);
+
 /* Copies the memory files; ends that in the parent; in the child, shows the copies
  * and the files again.  => nobody else inside; -errno */
 int vmmi_object_fork_prepare(void);

@@ -39,13 +39,24 @@ void vmmi_object_unlist(struct vmm_object *object)
   pthread_mutex_unlock(&shown_lock);
 }
 
+struct vmm_object *vmmi_object_next(const struct vmm_object *object)
+{
+  return object != NULL ? object->next_shown : shown;
+}
+
+/* => whether its descriptor is of memory that only we know, or have made */
+static bool is_own_memory(const struct vmm_object *object)
+{
+  return object->exported || object->pager != NULL;
+}
+
 int vmmi_object_fork_prepare(void)
 {
   for (struct vmm_object *object = shown; object != NULL;
        object = object->next_shown) {
     int copy;
 
-    if (!object->exported)
+    if (!is_own_memory(object))
       continue;
     copy = vmmi_os_memory_copy("libvmm-object", object->fd,
                                vmmi_arena_pointer(object->extent),

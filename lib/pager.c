@@ -54,7 +54,7 @@ static void finish(struct vmmi_pager *pager)
 }
 
 /* => inside vmmi_thread_enter() */
-static void bury(struct vmmi_pager *pager)
+void vmmi_pager_bury(struct vmmi_pager *pager)
 {
   vmmi_object_end(pager->object);
   free_pager(pager);
@@ -73,7 +73,7 @@ static void end_dead(void)
   for (; pager != NULL; pager = next) {
     next = pager->next_dead;
     finish(pager);
-    bury(pager);
+    vmmi_pager_bury(pager);
   }
   vmmi_thread_leave();
 }
@@ -120,7 +120,7 @@ static void *run_service(void *arg)
   finish(pager);
   if (!joined) {
     pthread_detach(pthread_self());
-    bury(pager);
+    vmmi_pager_bury(pager);
   }
   vmmi_thread_leave();
   return NULL;
@@ -174,13 +174,14 @@ static int fill_in(struct vmmi_pager *pager,
 }
 
 /* => inside vmmi_thread_enter() */
-static int start_service(struct vmmi_pager *pager)
+int vmmi_pager_start(struct vmmi_pager *pager)
 {
   struct vmmi_away away;
   int error;
 
   if (pager->options.flags & VMM_PAGER_INLINE)
     return 0;
+  atomic_store(&pager->bell, 0);
   error = vmmi_os_thread_start(&pager->thread, run_service, pager);
   if (error != 0)
     return vmmi_error(error, "pager: pthread_create", -error);
@@ -214,7 +215,7 @@ int vmm_pager_create(struct vmm_object **object,
   if (error == 0) {
     pager->object->pager = pager;
     pager->object->end = end_pager;
-    error = start_service(pager);
+    error = vmmi_pager_start(pager);
     if (error != 0)
       vmmi_object_end(pager->object);
   }
@@ -267,7 +268,7 @@ int vmm_pager_destroy(struct vmm_object *object)
   } else {
     finish(pager);
   }
-  bury(pager);
+  vmmi_pager_bury(pager);
   vmmi_thread_leave();
   return 0;
 }

@@ -139,7 +139,17 @@ bool vmmi_pager_is_resident(const struct vmmi_region *region, vmm_addr_t va);
 /* Proves the pagers of the space's regions.  => space locked */
 int vmmi_pager_check(struct vmm_space *space);
 
+/* In a copy of the process: forgets other threads' work; then starts the pagers'
+ * threads, once they can come in.  => nobody else is there; -EAGAIN */
+int vmmi_pager_fork_child(void);
+int vmmi_pager_fork_start(void);
+
 /* ---- between the files of pagers ---- */
+
+/* Starts the pager's thread, if it is to have one.  -EAGAIN; => inside, not locked */
+int vmmi_pager_start(struct vmmi_pager *pager);
+/* Frees it, and its object.  => nobody holds the object; inside, not locked */
+void vmmi_pager_bury(struct vmmi_pager *pager);
 
 static inline uint32_t vmmi_pager_index(const struct vmmi_pager *pager,
                                         uint64_t offset)

@@ -5,7 +5,8 @@
  *
  *   prepare  the parent copies what can't be shared, which may fail
  *   parent   it lets go of the copies, whether there is a child or not
- *   child    it puts them in place at the old addresses, and reports to the parent
+ *   child    it puts them in place at the old addresses
+ *   late     it does what takes the gate to be open, and reports to the parent
  *
  * A child that can't do its part ends, and the caller gets the error.  Layer 7.
  */
@@ -22,6 +23,7 @@
 #include "os.h"
 #include "os_file.h"
 #include "os_thread.h"
+#include "pager.h"
 
 /* In order; what a child needs first comes first. */
 static const struct share {
@@ -29,14 +31,17 @@ static const struct share {
   int (*prepare)(void);
   void (*parent)(void);
   int (*child)(void);
+  int (*late)(void);
 } shares[] = {
   { "process fork: memory of the arena", vmmi_arena_fork_prepare,
-    vmmi_arena_fork_parent, vmmi_arena_fork_child },
+    vmmi_arena_fork_parent, vmmi_arena_fork_child, NULL },
   { "process fork: memory of an object", vmmi_object_fork_prepare,
-    vmmi_object_fork_parent, vmmi_object_fork_child },
-  { "process fork: registered code", NULL, NULL, vmmi_extable_fork_child },
-  { "process fork: mmap of a window", NULL, NULL, vmmi_window_fork_child },
-  { "process fork: wired memory", NULL, NULL, vmmi_wire_fork_child },
+    vmmi_object_fork_parent, vmmi_object_fork_child, NULL },
+  { "process fork: registered code", NULL, NULL, vmmi_extable_fork_child, NULL },
+  { "process fork: mmap of a window", NULL, NULL, vmmi_window_fork_child, NULL },
+  { "process fork: thread of a pager", NULL, NULL, vmmi_pager_fork_child,
+    vmmi_pager_fork_start },
+  { "process fork: wired memory", NULL, NULL, NULL, vmmi_wire_fork_child },
 };
 enum { SHARES = sizeof(shares) / sizeof(shares[0]) };
 
@@ -90,20 +95,29 @@ static void end_all(void)
       shares[i].parent();
 }
 
-/* The child ends here if it can't be one. */
-static void be_child(const int report_pipe[2])
+/* The child's part, or its late part.  => what is to be told of it */
+static struct report do_child(bool late)
 {
   struct report report = { 0 };
-  bool told;
 
-  vmmi_os_end_child();
   while (report.error == 0 && report.share < SHARES) {
-    report.error = shares[report.share].child();
+    const struct share *share = &shares[report.share];
+    int (*part)(void) = late ? share->late : share->child;
+
+    if (part != NULL)
+      report.error = part();
     report.share += report.error == 0;
   }
+  return report;
+}
+
+/* The child ends here if it can't be one. */
+static void report_to_parent(const struct report *report, const int ends[2])
+{
   /* both ends are open, so a parent that is gone by now is no SIGPIPE */
-  told = write(report_pipe[1], &report, sizeof(report)) == sizeof(report);
-  if (report.error != 0 || !told)
+  bool told = write(ends[1], report, sizeof(*report)) == sizeof(*report);
+
+  if (report->error != 0 || !told)
     _exit(EXIT_FAILURE);
 }
 
@@ -124,20 +138,46 @@ static int hear_of_child(int child, int from)
   return vmmi_error(report.error, shares[report.share].why, -report.error);
 }
 
-/* => alone, and in the child for good; 0 in the child, its number, or -errno */
-static int fork_alone(const int report_pipe[2])
+/* => 0 in the child, which has not told of *report yet; its number; or -errno */
+static int fork_alone(struct report *report)
 {
   int child = prepare_all();
 
   if (child == 0) {
     child = vmmi_os_fork();
-    if (child == 0)
-      be_child(report_pipe);
-    else if (child < 0)
+    if (child < 0)
       vmmi_error(child, "process fork: fork", -child);
   }
-  if (child != 0)
+  if (child != 0) {
     end_all();
+    return child;
+  }
+  vmmi_os_end_child();
+  *report = do_child(false);
+  return 0;
+}
+
+static int fork_with(const int report_pipe[2])
+{
+  struct report report;
+  int child, error;
+  sigset_t mask;
+
+  begin_alone();
+  child = fork_alone(&report);
+  mask = end_alone();
+  if (child == 0) {
+    if (report.error == 0)
+      report = do_child(true);
+    report_to_parent(&report, report_pipe);
+  }
+  close(report_pipe[1]);
+  if (child > 0) {
+    error = hear_of_child(child, report_pipe[0]);
+    child = error != 0 ? error : child;
+  }
+  close(report_pipe[0]);
+  pthread_sigmask(SIG_SETMASK, &mask, NULL);
   return child;
 }
 
@@ -146,27 +186,16 @@ int vmm_process_fork(void)
   const struct vmmi_thread *self = &vmmi_thread_self;
   int saved = errno;
   int report_pipe[2];
-  sigset_t mask;
-  int child = vmmi_thread_check_process();
+  int error = vmmi_thread_check_process();
 
-  if (child == 0 && (self->inside > 0 || self->away > 0))
-    child = vmmi_error(-EBUSY, "process fork: in a callback", 0);
-  if (child != 0)
-    return child;
-  child = vmmi_os_pipe(report_pipe);
-  if (child != 0)
-    return vmmi_error(child, "process fork: pipe", -child);
-  begin_alone();
-  child = fork_alone(report_pipe);
-  mask = end_alone();
-  close(report_pipe[1]);
-  if (child > 0) {
-    int error = hear_of_child(child, report_pipe[0]);
-
-    child = error != 0 ? error : child;
-  }
-  close(report_pipe[0]);
-  pthread_sigmask(SIG_SETMASK, &mask, NULL);
+  if (error == 0 && (self->inside > 0 || self->away > 0))
+    error = vmmi_error(-EBUSY, "process fork: in a callback", 0);
+  if (error != 0)
+    return error;
+  error = vmmi_os_pipe(report_pipe);
+  if (error != 0)
+    return vmmi_error(error, "process fork: pipe", -error);
+  error = fork_with(report_pipe);
   errno = saved;
-  return child;
+  return error;
 }

@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -317,6 +318,106 @@ START_TEST(process_without_a_space_is_forked_plainly)
 }
 END_TEST
 
+/* ---- pagers ---- */
+
+static _Atomic unsigned fills;
+static _Atomic bool may_fill;
+
+/* The second page is not given before may_fill. */
+static int fill_page(uint64_t offset, void *to, size_t nbytes, void *arg)
+{
+  (void)arg;
+  atomic_fetch_add(&fills, 1);
+  while (offset == page && !atomic_load(&may_fill))
+    sched_yield();
+  memset(to, (int)(1 + offset / page), nbytes);
+  return 0;
+}
+
+static int keep_page(uint64_t offset, const void *from, size_t nbytes, void *arg)
+{
+  (void)arg;
+  return offset == 0 && nbytes == page && *(const char *)from == 9 ? 0 : -EIO;
+}
+
+static void make_pager(uint32_t flags)
+{
+  struct vmm_pager_options options = { .nbytes = 4 * page,
+                                       .flags = flags,
+                                       .fill = fill_page,
+                                       .write_back = keep_page };
+  struct vmm_map_options map = { .rights = RW };
+  vmm_addr_t at = OTHER;
+
+  ck_assert_ok(vmm_pager_create(&object, &options));
+  map.object = object;
+  ck_assert_ok(vmm_map(space, &at, 4 * page, &map));
+}
+
+static void use_pager(void)
+{
+  unsigned before = atomic_load(&fills);
+
+  must(vmm_test_get(space, OTHER) == 7);
+  must(atomic_load(&fills) == before);
+  must(vmm_test_get(space, OTHER + 2 * page) == 3);
+  must(atomic_load(&fills) == before + 1);
+  vmm_test_set(space, OTHER, 9);
+  must(vmm_object_flush(object, 0, 4 * page) == 0);
+  must(vmm_check(space, 0, 0) == 0);
+  must(vmm_space_destroy(space) == 0);
+  must(vmm_pager_destroy(object) == 0);
+}
+
+START_TEST(pager_works_on_in_the_child)
+{
+  space = space_with(1, RW);
+  make_pager(_i == 0 ? 0 : VMM_PAGER_INLINE);
+  vmm_test_set(space, OTHER, 7);
+  ck_assert_int_eq(in_copy(use_pager), 0);
+  ck_assert_uint_eq(vmm_test_get(space, OTHER), 7);
+  ck_assert_uint_eq(atomic_load(&fills), 1);
+  vmm_test_set(space, OTHER, 9);
+  end_world();
+}
+END_TEST
+
+static void *touch_second(void *arg)
+{
+  (void)arg;
+  return vmm_test_get(space, OTHER + page) == 2 ? NULL : &space;
+}
+
+static void fill_again(void)
+{
+  struct vmm_pager_stats stats = { .struct_size = sizeof(stats) };
+
+  atomic_store(&may_fill, true);
+  must(vmm_pager_stats(object, &stats) == 0 && stats.resident == 0);
+  must(vmm_test_get(space, OTHER + page) == 2);
+  must(atomic_load(&fills) == 2);
+  must(vmm_check(space, 0, 0) == 0);
+}
+
+START_TEST(page_that_is_just_filled_is_filled_again_in_the_child)
+{
+  pthread_t thread;
+  void *wrong;
+
+  space = space_with(1, RW);
+  make_pager(_i == 0 ? 0 : VMM_PAGER_INLINE);
+  ck_assert_int_eq(pthread_create(&thread, NULL, touch_second, NULL), 0);
+  while (atomic_load(&fills) == 0)
+    sched_yield();
+  ck_assert_int_eq(in_copy(fill_again), 0);
+  atomic_store(&may_fill, true);
+  pthread_join(thread, &wrong);
+  ck_assert_ptr_null(wrong);
+  ck_assert_uint_eq(atomic_load(&fills), 1);
+  end_world();
+}
+END_TEST
+
 /* ---- from where ---- */
 
 static int result_in_callback;
@@ -561,6 +662,9 @@ Suite *vmm_suite_process_fork(void)
   tcase_add_test(tcase, wired_memory_is_wired_in_the_child);
   tcase_add_test(tcase, child_may_fork_again_and_by_plain_fork_is_estale);
   tcase_add_test(tcase, process_without_a_space_is_forked_plainly);
+  tcase_add_loop_test(tcase, pager_works_on_in_the_child, 0, 2);
+  tcase_add_loop_test(
+      tcase, page_that_is_just_filled_is_filled_again_in_the_child, 0, 2);
   tcase_add_test(tcase, callback_that_forks_is_refused);
   tcase_add_test(tcase, guarded_call_goes_on_in_both);
   tcase_add_loop_test(tcase, host_call_that_fails_leaves_no_child, 0, 2);
