@@ -70,3 +70,15 @@ AC_DEFUN([VMM_VERSION_SCRIPT], [
     rm -f conftest.map])
   AM_CONDITIONAL([HAVE_VERSION_SCRIPT],
     [test "x$vmm_cv_version_script" = xyes])])
+
+# --with-zydis: sets ZYDIS_LIBS where the decoder is wanted and there, for x86-64.
+AC_DEFUN([VMM_CHECK_ZYDIS], [
+  AC_ARG_WITH([zydis], [AS_HELP_STRING([--with-zydis],
+    [build libvmm-mmio (the default where Zydis 4 is found)])],
+    [], [with_zydis=check])
+  AS_CASE([$with_zydis:$host_cpu], [no:*], [], [*:x86_64],
+    [AC_CHECK_HEADER([Zydis/Zydis.h],
+      [AC_CHECK_LIB([Zydis], [ZydisDecoderDecodeFull],
+        [AC_SUBST([ZYDIS_LIBS], [-lZydis])])])])
+  AS_IF([test "x$with_zydis" = xyes && test -z "$ZYDIS_LIBS"],
+    [AC_MSG_ERROR([--with-zydis: it is not there])])])

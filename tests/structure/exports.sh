@@ -20,7 +20,7 @@ equal() {
   [ -s "$work/declared" ] && diff -u "$work/exported" "$work/declared"
 }
 
-core=$(ls "$top_srcdir"/include/vmm/*.h | grep -v '/emu\.h$')
+core=$(ls "$top_srcdir"/include/vmm/*.h | grep -Ev '/(emu|mmio)\.h$')
 libs=$top_builddir/.libs
 if [ -e "$libs/libvmm.so" ]; then
   # shellcheck disable=SC2086 # a list
@@ -28,6 +28,10 @@ if [ -e "$libs/libvmm.so" ]; then
     equal "$libs/libvmm.so" $core
   test_case "libvmm-emu.so exports what <vmm/emu.h> declares" \
     equal "$libs/libvmm-emu.so" "$top_srcdir/include/vmm/emu.h"
+  if [ -e "$libs/libvmm-mmio.so" ]; then
+    test_case "libvmm-mmio.so exports what <vmm/mmio.h> declares" \
+      equal "$libs/libvmm-mmio.so" "$top_srcdir/include/vmm/mmio.h"
+  fi
 else
   skip "exports" "no shared libraries in this build"
 fi

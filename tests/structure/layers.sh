@@ -64,7 +64,7 @@ upper_file() {
 for path in lib/*.[ch]; do
   test_case "$path includes its own layer or lower" library_file "${path#lib/}"
 done
-for path in emu/*.[ch] examples/*.[ch] bench/*.[ch]; do
+for path in emu/*.[ch] mmio/*.[ch] examples/*.[ch] bench/*.[ch]; do
   [ -e "$path" ] || continue
   test_case "$path includes <vmm/...> and its own folder" upper_file "$path"
 done

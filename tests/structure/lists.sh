@@ -11,7 +11,7 @@ listed() {
   [ ! -s "$work/unlisted" ]
 }
 
-for folder in lib emu examples bench tests; do
+for folder in lib emu mmio examples bench tests; do
   test_case "$folder/Makefile.inc lists every file" listed $folder
 done
 

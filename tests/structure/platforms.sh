@@ -10,7 +10,7 @@ portable() {
   ! grep -nE "^ *# *(el)?if.*($hosts|$cpus)" "$1"
 }
 
-for path in lib/*.[ch] emu/*.[ch] include/vmm/*.h examples/*.[ch] bench/*.[ch]; do
+for path in lib/*.[ch] emu/*.[ch] mmio/*.[ch] include/vmm/*.h examples/*.[ch] bench/*.[ch]; do
   case "$path" in
   */arch_* | */os_* | include/vmm/extable.h | *'*'*) continue ;;
   esac

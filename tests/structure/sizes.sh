@@ -8,7 +8,7 @@ short() {
   [ "$lines" -le 600 ]
 }
 
-for folder in include lib emu examples bench tests; do
+for folder in include lib emu mmio examples bench tests; do
   for path in $(find "$folder" -name '*.[ch]' | sort); do
     test_case "$path is at most 600 lines long" short "$path"
   done
