@@ -48,6 +48,21 @@ static bool options_valid(const struct vmm_cpu_options *options)
   return options->flags == 0 && options->reserved32 == 0;
 }
 
+/* Loads and stores go through the window; without one, by a TLB. */
+static int open_memory(struct vmm_cpu *cpu)
+{
+  struct vmm_tlb_options options = { 0 };
+
+  cpu->size = vmm_space_size(cpu->space);
+  cpu->base = vmm_space_base(cpu->space);
+  cpu->way = cpu->base != NULL ? VMMI_DIRECT : VMMI_TLB;
+  if (cpu->way == VMMI_DIRECT)
+    return 0;
+  options.poll = (uint32_t *)&cpu->pending;
+  options.poll_bits = PENDING_TLB;
+  return vmm_tlb_create(&cpu->tlb, cpu->space, &options);
+}
+
 int vmm_cpu_create(struct vmm_cpu **out, struct vmm_space *space,
                    const struct vmm_cpu_options *options)
 {
@@ -59,8 +74,7 @@ int vmm_cpu_create(struct vmm_cpu **out, struct vmm_space *space,
     return -EINVAL;
   if (out == NULL || vmm_space_size(space) == 0)
     return -EINVAL;
-  /* loads and stores go through the window */
-  if (isa == NULL || vmm_space_base(space) == NULL)
+  if (isa == NULL)
     return -ENOTSUP;
   cpu = calloc(1, sizeof(*cpu));
   if (cpu == NULL)
@@ -69,11 +83,12 @@ int vmm_cpu_create(struct vmm_cpu **out, struct vmm_space *space,
     cpu->options = *options;
   cpu->isa = isa;
   cpu->space = space;
-  cpu->base = vmm_space_base(space);
-  cpu->size = vmm_space_size(space);
-  error = vmmi_code_init(&cpu->code, vmm_space_page_size(space));
+  error = open_memory(cpu);
   if (error != 0)
     goto free_cpu;
+  error = vmmi_code_init(&cpu->code, vmm_space_page_size(space));
+  if (error != 0)
+    goto close_memory;
   isa->prepare();
   cpu->notifier.invalidate = code_changed;
   cpu->notifier.arg = cpu;
@@ -85,6 +100,8 @@ int vmm_cpu_create(struct vmm_cpu **out, struct vmm_space *space,
 
 free_code:
   vmmi_code_fini(&cpu->code);
+close_memory:
+  vmm_tlb_destroy(cpu->tlb);
 free_cpu:
   free(cpu);
   return error;
@@ -96,6 +113,7 @@ void vmm_cpu_destroy(struct vmm_cpu *cpu)
     return;
   vmm_notifier_remove(cpu->space, &cpu->notifier);
   vmmi_code_fini(&cpu->code);
+  vmm_tlb_destroy(cpu->tlb);
   free(cpu);
 }
 
@@ -156,6 +174,32 @@ static int stop_at(struct vmm_cpu *cpu, struct vmm_cpu_exit *exit,
   return 0;
 }
 
+/* Runs one instruction, not kept, whose access is made by a call. */
+static enum vmmi_why run_by_calls(struct vmm_cpu *cpu, struct vmm_cpu_exit *exit)
+{
+  enum vmmi_way way = cpu->way;
+  enum vmmi_why why = VMMI_STOP;
+  struct vmmi_op *op;
+
+  cpu->way = VMMI_CALLS;
+  cpu->link = NULL;
+  if (cpu->isa->translate(cpu, cpu->pc, VMMI_STEP, &op, exit) != 0)
+    stop_at_fetch(cpu, exit);
+  else
+    why = cpu->isa->run[VMMI_CALLS](cpu, op, exit);
+  cpu->way = way;
+  cpu->link = NULL;
+  return why;
+}
+
+static enum vmmi_why run_ops(struct vmm_cpu *cpu, struct vmmi_op *op,
+                             struct vmm_cpu_exit *exit)
+{
+  enum vmmi_why why = cpu->isa->run[cpu->way](cpu, op, exit);
+
+  return why == VMMI_CALL ? run_by_calls(cpu, exit) : why;
+}
+
 /* Runs one instruction, not kept. */
 static int run_one(struct vmm_cpu *cpu, struct vmm_cpu_exit *exit)
 {
@@ -166,7 +210,7 @@ static int run_one(struct vmm_cpu *cpu, struct vmm_cpu_exit *exit)
   if (cpu->isa->translate(cpu, cpu->pc, VMMI_STEP, &op, exit) != 0)
     return stop_at_fetch(cpu, exit);
   cpu->link = NULL;
-  if (cpu->isa->run(cpu, op, exit) == VMMI_STOP)
+  if (run_ops(cpu, op, exit) == VMMI_STOP)
     return 0;
   return stop_at(cpu, exit, VMM_CPU_BUDGET);
 }
@@ -194,7 +238,7 @@ static int run_traces(struct vmm_cpu *cpu, struct vmm_cpu_exit *exit)
     if (find_op(cpu, &op, exit) != 0)
       return stop_at_fetch(cpu, exit);
     cpu->link = NULL;
-  } while (cpu->isa->run(cpu, op, exit) == VMMI_FIND);
+  } while (run_ops(cpu, op, exit) == VMMI_FIND);
   return 0;
 }
 

@@ -12,7 +12,7 @@
 #include "isa.h"
 #include "trace.h"
 
-enum { PENDING_INTERRUPT = 1, PENDING_CODE = 2 };
+enum { PENDING_INTERRUPT = 1, PENDING_CODE = 2, PENDING_TLB = 4 };
 
 enum { CPU_REGS = 96 }; /* enough for each ISA and its write-only dummy */
 
@@ -20,7 +20,9 @@ struct vmm_cpu {
   uint64_t r[CPU_REGS];
   _Atomic uint32_t pending;
   struct vmmi_fp_state fp;
-  char *base; /* of the window */
+  enum vmmi_way way;   /* of loads and stores */
+  char *base;          /* of the window, or */
+  struct vmm_tlb *tlb; /* the TLB in its place */
   uint64_t size;
   vmm_addr_t pc;
   int64_t left;     /* instructions of the budget not yet done */

@@ -15,6 +15,15 @@
 enum vmmi_why {
   VMMI_FIND, /* go on at cpu->pc; cpu->link, if any, may be linked to it */
   VMMI_STOP, /* exit->stop tells */
+  VMMI_CALL, /* the instruction at cpu->pc is to be run by VMMI_CALLS */
+};
+
+/* How loads and stores reach memory: each has its dispatch loop. */
+enum vmmi_way {
+  VMMI_DIRECT, /* through the space's window */
+  VMMI_TLB,    /* by a software TLB, in a space without a window */
+  VMMI_CALLS,  /* by calls: single instructions that a TLB can't serve */
+  VMMI_WAYS,
 };
 
 /* How much is decoded at once.  What is not kept lies in the scratch slots
@@ -38,8 +47,8 @@ struct vmmi_isa {
                    struct vmmi_op **op, struct vmm_cpu_exit *exit);
 
   /* Runs from op until something needs the engine (cpu.h). */
-  enum vmmi_why (*run)(struct vmm_cpu *cpu, struct vmmi_op *op,
-                       struct vmm_cpu_exit *exit);
+  enum vmmi_why (*run[VMMI_WAYS])(struct vmm_cpu *cpu, struct vmmi_op *op,
+                                  struct vmm_cpu_exit *exit);
 
   uint64_t (*get)(const struct vmm_cpu *cpu, unsigned reg);
   void (*set)(struct vmm_cpu *cpu, unsigned reg, uint64_t value);

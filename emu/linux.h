@@ -82,6 +82,7 @@ struct linux_start {
   char **envp;
   const char *root;   /* NULL: the host's file system */
   int exact;          /* young and dirty page by page */
+  int checked;        /* no window: memory by software */
   uint64_t max_pages; /* of its own that may be resident; 0: no limit */
   void (*trace)(struct vmm_cpu *cpu, vmm_addr_t pc, void *arg);
   void *trace_arg;

@@ -32,6 +32,10 @@ static int make_space(struct linux_process *p, const struct linux_start *start,
 
   options.size = p->isa->space_size;
   options.flags = start->exact ? VMM_EXACT : 0;
+  if (start->checked) {
+    options.flags |= VMM_CHECKED;
+    options.page_size = 4096; /* what programs are linked for */
+  }
   options.max_frames = start->max_pages;
   do {
     error = vmm_space_create(&p->space, &options);

@@ -106,11 +106,30 @@ void vmmi_riscv_set(struct vmm_cpu *cpu, unsigned reg, uint64_t value);
 
 /* Fuses the ops [0, n), which do what codes (enum riscv_op) says; an extension
  * has the code of an op that is not fused. */
-void vmmi_riscv_fuse(struct vmmi_op *ops, const uint8_t *codes, size_t n);
+void vmmi_riscv_fuse(struct vmmi_op *ops, const uint8_t *codes, size_t n,
+                     const void *const *labels);
 /* To be called once before. */
 void vmmi_riscv_fuse_prepare(void);
 
-/* The labels of the dispatch loop, by enum riscv_op. */
-extern const void *const *vmmi_riscv_labels;
+/* The labels of the dispatch loops, by way to memory and enum riscv_op. */
+extern const void *const *vmmi_riscv_labels[VMMI_WAYS];
 
+/* The loops; without a cpu they make their labels known. */
+enum vmmi_why vmmi_riscv_run_direct(struct vmm_cpu *cpu, struct vmmi_op *op,
+                                    struct vmm_cpu_exit *exit);
+enum vmmi_why vmmi_riscv_run_tlb(struct vmm_cpu *cpu, struct vmmi_op *op,
+                                 struct vmm_cpu_exit *exit);
+enum vmmi_why vmmi_riscv_run_calls(struct vmm_cpu *cpu, struct vmmi_op *op,
+                                   struct vmm_cpu_exit *exit);
+
+/* Stops of a loop at op, with cpu->left as in the loop. */
+void vmmi_riscv_stop(struct vmm_cpu *cpu, const struct vmmi_op *op,
+                     enum vmm_cpu_stop why, struct vmm_cpu_exit *exit);
+/* The access at op failed: in memory if its address is in the space. */
+void vmmi_riscv_stop_at_access(struct vmm_cpu *cpu, const struct vmmi_op *op,
+                               enum vmm_cpu_stop why, struct vmm_cpu_exit *exit);
+
+/* => the access that an instruction makes, VMM_READ, VMM_WRITE, or both for an AMO,
+ *    and of how many bytes; 0: none */
+unsigned vmmi_riscv_access(uint32_t raw, uint32_t *nbytes);
 #endif

@@ -35,7 +35,8 @@ static unsigned find_triple(const uint8_t *codes)
   return 0;
 }
 
-void vmmi_riscv_fuse(struct vmmi_op *ops, const uint8_t *codes, size_t n)
+void vmmi_riscv_fuse(struct vmmi_op *ops, const uint8_t *codes, size_t n,
+                     const void *const *labels)
 {
   unsigned fused;
   size_t i;
@@ -43,13 +44,13 @@ void vmmi_riscv_fuse(struct vmmi_op *ops, const uint8_t *codes, size_t n)
   for (i = 0; i + 1 < n; i++) {
     fused = i + 2 < n ? find_triple(&codes[i]) : 0;
     if (fused != 0) {
-      ops[i].handler = vmmi_riscv_labels[fused];
+      ops[i].handler = labels[fused];
       i += 2;
       continue;
     }
     fused = pairs[codes[i]][codes[i + 1]];
     if (fused != 0) {
-      ops[i].handler = vmmi_riscv_labels[fused];
+      ops[i].handler = labels[fused];
       i++;
     }
   }

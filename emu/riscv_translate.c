@@ -15,7 +15,7 @@ enum {
   CALLS = 4,   /* of which calls, one in the other */
 };
 
-const void *const *vmmi_riscv_labels;
+const void *const *vmmi_riscv_labels[VMMI_WAYS];
 
 struct builder {
   struct vmm_cpu *cpu;
@@ -115,7 +115,7 @@ static struct vmmi_op *emit(struct builder *b, uint8_t code, uint32_t raw)
 {
   struct vmmi_op *op = &b->code->ops[b->slot];
 
-  *op = (struct vmmi_op){ .handler = vmmi_riscv_labels[code] };
+  *op = (struct vmmi_op){ .handler = vmmi_riscv_labels[b->cpu->way][code] };
   b->codes[b->slot - b->first] = code;
   b->code->info[b->slot++] = (struct vmmi_op_info){
     .pc = b->pc, .count = b->count, .insn = raw
@@ -399,7 +399,8 @@ int vmmi_riscv_translate(struct vmm_cpu *cpu, vmm_addr_t pc,
     return 0;
   }
   link_inside(&b);
-  vmmi_riscv_fuse(&cpu->code.ops[b.first], b.codes, b.slot - b.first);
+  vmmi_riscv_fuse(&cpu->code.ops[b.first], b.codes, b.slot - b.first,
+                  vmmi_riscv_labels[cpu->way]);
   *op = vmmi_code_keep(&cpu->code, pc, b.slot - b.first, b.pages, b.npages);
   return 0;
 }

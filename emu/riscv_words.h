@@ -1,8 +1,8 @@
 /*
  * The words in which riscv_insns.def tells its semantics, and the arithmetic
- * behind them.  For riscv_run.c alone: the words use the names of its functions'
- * variables (cpu, op, base, size, left) and labels (fault, misaligned, jump,
- * find, stopped, do_ILLEGAL).  Nothing is written before the last thing that may
+ * behind them.  For riscv_loop.def alone: the words use the names of its functions'
+ * variables (cpu, op, left), its words of memory, and labels (fault, misaligned,
+ * jump, find, stopped, do_ILLEGAL).  Nothing is written before the last thing that may
  * fault.
  */
 #ifndef VMMI_RISCV_WORDS_H
@@ -142,24 +142,21 @@ static inline bool converts(uint64_t a, unsigned width, bool is32,
   uint64_t address = RS1 + IMM;                                                \
   uint##width##_t VALUE;                                                       \
                                                                                \
-  if (unlikely(address >= size))                                               \
-    goto fault;                                                                \
-  vmm_try_load_u##width(VALUE, base + address, fault);                         \
+  MEMORY_ADDRESS;                                                              \
+  MEMORY_LOAD(width, VALUE, address);                                          \
   result
 
 #define STORE(width, value)                                                    \
   uint64_t address = RS1 + IMM;                                                \
                                                                                \
-  if (unlikely(address >= size))                                               \
-    goto fault;                                                                \
-  vmm_try_store_u##width(base + address, value, fault)
+  MEMORY_ADDRESS;                                                              \
+  MEMORY_STORE(width, address, value)
 
 /* An atomic's address: aligned, and in the space. */
 #define ATOMIC_ADDRESS(width)                                                  \
   if (unlikely(address & (width / 8 - 1)))                                     \
     goto misaligned;                                                           \
-  if (unlikely(address >= size))                                               \
-    goto fault
+  MEMORY_ADDRESS
 
 #define EXTEND(width, value)                                                   \
   (width == 32 ? sext32(value) : (uint64_t)(value))
@@ -169,7 +166,7 @@ static inline bool converts(uint64_t a, unsigned width, bool is32,
   uint##width##_t value;                                                       \
                                                                                \
   ATOMIC_ADDRESS(width);                                                       \
-  vmm_try_load_u##width(value, base + address, fault);                         \
+  MEMORY_LOAD(width, value, address);                                          \
   atomic_thread_fence(memory_order_seq_cst);                                   \
   cpu->reserved.va = address;                                                  \
   cpu->reserved.value = value;                                                 \
@@ -184,7 +181,7 @@ static inline bool converts(uint64_t a, unsigned width, bool is32,
                                                                                \
   ATOMIC_ADDRESS(width);                                                       \
   if (cpu->reserved.nbytes == width / 8 && cpu->reserved.va == address) {      \
-    vmm_try_cas_u##width(base + address, value, RS2, fault);                   \
+    MEMORY_SWAP(width, address, value, RS2);                                   \
     failed = value != (uint##width##_t)cpu->reserved.value;                    \
   }                                                                            \
   cpu->reserved.nbytes = 0;                                                    \
@@ -195,10 +192,10 @@ static inline bool converts(uint64_t a, unsigned width, bool is32,
   uint##width##_t OLD, seen, NEW = (uint##width##_t)RS2;                       \
                                                                                \
   ATOMIC_ADDRESS(width);                                                       \
-  vmm_try_load_u##width(seen, base + address, fault);                          \
+  MEMORY_LOAD(width, seen, address);                                           \
   do {                                                                         \
     OLD = seen;                                                                \
-    vmm_try_cas_u##width(base + address, seen, combined, fault);               \
+    MEMORY_SWAP(width, address, seen, combined);                               \
   } while (seen != OLD);                                                       \
   RD = EXTEND(width, OLD)
 

@@ -112,6 +112,7 @@ static int start(struct run *run)
   how.envp = options->envp;
   how.root = options->root;
   how.exact = options->exact;
+  how.checked = options->checked;
   how.max_pages = options->max_pages;
   run->trace.process = &run->process;
   run->trace.what = options->trace;

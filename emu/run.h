@@ -22,6 +22,7 @@ struct run_options {
   int strace;
   int stats;
   int exact;
+  int checked;
   unsigned trace;     /* RUN_TRACE_* */
   uint64_t max_insns; /* 0: no limit */
   uint64_t max_pages; /* 0: no limit */

@@ -21,6 +21,7 @@ static const char help[] =
   "  --trace=LIST       of faults, insns: a line for each, likewise (slow)\n"
   "  --stats            writes counts of instructions, faults and pages\n"
   "  --exact            young and dirty pages one by one, not by chunk\n"
+  "  --checked          memory by software, without the host's protection\n"
   "  --max-insns N      stops after about N instructions\n"
   "  --max-pages N      lets it have N pages of memory of its own at once; "
   "one\n"
@@ -46,6 +47,7 @@ enum {
   TRACE,
   STATS,
   EXACT,
+  CHECKED,
   MAX_INSNS,
   MAX_PAGES,
   HELP,
@@ -59,6 +61,7 @@ static const struct option long_options[] = {
   { "trace", required_argument, NULL, TRACE },
   { "stats", no_argument, NULL, STATS },
   { "exact", no_argument, NULL, EXACT },
+  { "checked", no_argument, NULL, CHECKED },
   { "max-insns", required_argument, NULL, MAX_INSNS },
   { "max-pages", required_argument, NULL, MAX_PAGES },
   { "help", no_argument, NULL, HELP },
@@ -135,6 +138,9 @@ static int read_one(struct run_options *options, int option)
     return -1;
   case EXACT:
     options->exact = 1;
+    return -1;
+  case CHECKED:
+    options->checked = 1;
     return -1;
   case MAX_INSNS:
     return read_count(&options->max_insns, optarg);

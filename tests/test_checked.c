@@ -4,8 +4,6 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include <vmm/emu.h>
-
 #include "vmm_test.h"
 
 #define PAGE 4096u
@@ -202,18 +200,6 @@ START_TEST(a_checked_space_forks)
 }
 END_TEST
 
-/* Its loads and stores go through a window. */
-START_TEST(a_cpu_refuses_a_space_without_a_window)
-{
-  struct vmm_space *space = checked_space(1ull << 32);
-  struct vmm_cpu *cpu;
-
-  ck_assert_int_eq(vmm_cpu_create(&cpu, space, NULL), -ENOTSUP);
-  ck_assert_int_eq(vmm_cpu_create(&cpu, NULL, NULL), -EINVAL);
-  vmm_test_end(space);
-}
-END_TEST
-
 Suite *vmm_suite_checked(void);
 
 Suite *vmm_suite_checked(void)
@@ -227,7 +213,6 @@ Suite *vmm_suite_checked(void)
   tcase_add_test(tcase, a_checked_space_needs_neither_window_nor_signals);
   tcase_add_test(tcase, write_only_memory_takes_stores_and_faults_loads);
   tcase_add_test(tcase, a_checked_space_forks);
-  tcase_add_test(tcase, a_cpu_refuses_a_space_without_a_window);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -2,7 +2,10 @@
  * libvmm-emu: processors that run guest code in a space.
  *
  * A cpu is used by one thread at a time.  Its loads and stores go straight
- * through the space's window; its code is fetched by vmm_fetch(), decoded once,
+ * through the space's window, or, in a space without one (VMM_CHECKED), by a TLB of its
+ * own, with the same results, bits, counters and faults: then vmm_cpu_run() is a
+ * section of it, and <vmm/tlb.h> says what a signal's handler on that thread may do.
+ * Its code is fetched by vmm_fetch(), decoded once,
  * and dropped when it changes.  State is precise at every stop.
  *
  * This release has RV64GC (I M A F D C Zicsr Zifencei, user level: The RISC-V
@@ -32,7 +35,7 @@ struct vmm_cpu_options {
 /*
  * Makes a cpu over the space, all registers 0.  options may be NULL.
  * -EINVAL   not a space, reserved fields not zero
- * -ENOTSUP  an ISA that is not built in; a space without a window (VMM_CHECKED)
+ * -ENOTSUP  an ISA that is not built in
  * -ENOMEM   no memory
  */
 VMM_API int vmm_cpu_create(struct vmm_cpu **cpu, struct vmm_space *space,

@@ -98,6 +98,17 @@ unlimited() {
   gives 2 --max-insns 1000000 "$guests/hello.elf" a b && [ ! -s err ]
 }
 test_case "--max-insns lets a short program end" unlimited
+alike() {
+  for guest in hello hello-pie sha256 walk calls paths crash; do
+    for way in "" --checked; do
+      timeout 100 $run $way "$guests/$guest.elf" a "b c" >"out$way" 2>"err$way" \
+        </dev/null
+      echo "status $?" >>"out$way"
+    done
+    diff out out--checked && diff err err--checked || return 1
+  done
+}
+test_case "--checked does the same by software" alike
 traced() {
   gives 0 --strace "$guests/calls.elf" &&
     grep -qF 'getpid() = ' err &&
@@ -127,11 +138,15 @@ test_case "--stats counts" counted
 # is small.
 exact_pages() {
   run="env -i PATH=$PATH $top_builddir/vmm-run"
-  gives 0 --exact --stats "$guests/walk.elf" &&
+  gives 0 "$1" --stats "$guests/walk.elf" &&
     sed -n 's/^pages *\([0-9]*\) young, \([0-9]*\) dirty.*/\1 \2/p' err >pages &&
     cat pages && [ "$(cat pages)" = "211 82" ]
 }
-test_case "--exact counts every page" exact_pages
+test_case "--exact counts every page" exact_pages --exact
+no_host_calls() {
+  exact_pages --checked && grep -q '^host calls *0, ' err
+}
+test_case "--checked counts the same, without the host's calls" no_host_calls
 bounded() {
   gives 137 --max-pages 64 "$guests/walk.elf" && grep -q 'limit' err
 }
