@@ -53,7 +53,7 @@ static inline bool vmmi_asid_is_live(const struct vmmi_asids *asids,
 {
   return context != 0 &&
          context >> asids->bits == (asids->next - 1) >> asids->bits &&
-         context < asids->next;
+         context <= asids->next - 1; /* after the last of all comes 0 */
 }
 
 /* => the next, never 0; after the last number there is, the first again */

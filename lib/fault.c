@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#include "space.h"
+#include "lazy.h"
 
 static const char no_context[] = "the access was a call's: it has no registers";
 static const char no_register[] = "the host has no register of that number";
@@ -49,6 +49,7 @@ int vmm_space_set_handler(struct vmm_space *space, vmm_fault_handler *handler,
   vmmi_space_lock(space); /* the fault path reads both together */
   atomic_store_explicit(&space->handler, handler, memory_order_relaxed);
   atomic_store_explicit(&space->handler_arg, arg, memory_order_relaxed);
+  vmmi_lazy_note(space, 0, space->size);
   vmmi_space_unlock(space);
   return 0;
 }

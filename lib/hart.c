@@ -9,19 +9,22 @@
 #include <string.h>
 
 #include "guest_thread.h"
+#include "lazy.h"
 #include "metadata.h"
 #include "os.h"
 #include "window_table.h"
 
 #define TAG_BITS_MAX 8
 #define TAG_BITS_DEFAULT 4
-#define HART_FLAGS (VMM_HART_WINDOWS | VMM_HART_USER)
+#define HART_FLAGS                                                             \
+  (VMM_HART_WINDOWS | VMM_HART_USER | VMM_HART_INVALID | VMM_HART_EAGER)
 
 /* ---- the list of harts ---- */
 
 static pthread_mutex_t hart_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vmm_hart *free_harts;
 static uint64_t numbers[VMMI_HARTS / 64]; /* a bit for each that is taken */
+static struct vmm_hart *harts[VMMI_HARTS]; /* those */
 
 /* => the lowest free number, or -1.  => list locked */
 static int take_number(void)
@@ -58,6 +61,7 @@ static int take_hart(struct vmm_hart **hart)
     return vmmi_error(-ENOMEM, "hart: mmap", ENOMEM);
   }
   atomic_store(&taken->number, (unsigned)number);
+  harts[number] = taken; /* whoever has the number */
   vmmi_running_new((unsigned)number);
   *hart = taken;
   return 0;
@@ -69,6 +73,7 @@ static void give_hart(struct vmm_hart *hart)
 
   pthread_mutex_lock(&hart_lock);
   numbers[number / 64] &= ~((uint64_t)1 << (number % 64));
+  harts[number] = NULL;
   hart->next_free = free_harts;
   free_harts = hart;
   pthread_mutex_unlock(&hart_lock);
@@ -84,6 +89,21 @@ static void close_window(struct vmm_hart *hart, struct vmmi_window *window)
   vmmi_window_put(window);
 }
 
+/* => a record for the hart's windows, or NULL */
+static struct vmmi_window *get_record(const struct vmm_hart *hart)
+{
+  bool holds = (hart->flags & VMM_HART_INVALID) != 0;
+  struct vmmi_window *window = vmmi_window_get(holds);
+
+  if (window == NULL || !holds || window->lazy != NULL)
+    return window;
+  window->lazy = vmmi_lazy_new();
+  if (window->lazy != NULL)
+    return window;
+  vmmi_window_put(window);
+  return NULL;
+}
+
 /* => a window of no space that has room for this one, or NULL */
 static struct vmmi_window *open_window(struct vmm_hart *hart,
                                        const struct vmm_space *space,
@@ -96,7 +116,7 @@ static struct vmmi_window *open_window(struct vmm_hart *hart,
     .guard_below = want->guard_below,
     .guard_above = want->guard_above,
   };
-  struct vmmi_window *window = vmmi_window_get(false);
+  struct vmmi_window *window = get_record(hart);
 
   if (window == NULL)
     return NULL;
@@ -167,6 +187,7 @@ static int give_tag(struct vmm_hart *hart, struct vmm_space *space)
     close_window(hart, old);
   atomic_store(&hart->windows[tag][hart->view], window);
   context = vmmi_asid_take(&hart->asids);
+  vmmi_lazy_begin(window->lazy, hart->flags & VMM_HART_EAGER);
   vmmi_window_attach(window, space, &record);
   atomic_store(&table->context[atomic_load(&hart->number)], context);
   atomic_store(&hart->generation, vmmi_asid_generation(&hart->asids));
@@ -180,10 +201,9 @@ static pthread_once_t hart_key_once = PTHREAD_ONCE_INIT;
 static pthread_key_t hart_key;
 static int hart_key_error;
 
+/* => inside */
 static void end_hart(struct vmm_hart *hart)
 {
-  vmmi_thread_enter();
-  vmmi_thread_self.hart = NULL;
   atomic_store(&hart->magic, 0);
   vmmi_running_set(atomic_load(&hart->number), NULL);
   for (unsigned tag = 0; tag < VMMI_HART_TAGS; tag++)
@@ -196,13 +216,28 @@ static void end_hart(struct vmm_hart *hart)
     }
   vmmi_guest_thread_end(hart);
   give_hart(hart);
+}
+
+static void end_own_hart(struct vmm_hart *hart)
+{
+  vmmi_thread_enter();
+  vmmi_thread_self.hart = NULL;
+  end_hart(hart);
   vmmi_thread_leave();
 }
 
 static void end_with_thread(void *hart)
 {
   if (vmmi_thread_self.hart == hart && !vmmi_os_in_child())
-    end_hart(hart);
+    end_own_hart(hart);
+}
+
+int vmmi_hart_fork_child(void)
+{
+  for (unsigned i = 0; i < VMMI_HARTS; i++)
+    if (harts[i] != NULL && harts[i] != vmmi_thread_self.hart)
+      end_hart(harts[i]);
+  return 0;
 }
 
 static void make_hart_key(void)
@@ -222,6 +257,8 @@ static int check_hart_options(const struct vmm_hart_options *options)
       (options->flags != 0 || options->tag_bits != 0 ||
        options->window_size != 0))
     return vmmi_error(-EINVAL, "hart options: of windows that it has not", 0);
+  if ((options->flags & VMM_HART_EAGER) && !(options->flags & VMM_HART_INVALID))
+    return vmmi_error(-EINVAL, "hart options: VMM_HART_EAGER by itself", 0);
   if (options->tag_bits > TAG_BITS_MAX)
     return vmmi_error(-EINVAL, "hart options: tag_bits", 0);
   if (is_too_large(options->tag_bits != 0 ? options->tag_bits : TAG_BITS_DEFAULT,
@@ -315,7 +352,7 @@ int vmm_hart_destroy(struct vmm_hart *hart)
   if (hart->space != NULL)
     return vmmi_error(-EBUSY, "hart: it runs a space", 0);
   pthread_setspecific(hart_key, NULL);
-  end_hart(hart);
+  end_own_hart(hart);
   return 0;
 }
 
@@ -419,6 +456,8 @@ int vmm_hart_flush(struct vmm_hart *hart)
     for (unsigned view = 0; view < VMMI_VIEWS; view++) {
       struct vmmi_window *window = atomic_load(&hart->windows[tag][view]);
 
+      if (window != NULL && window->lazy != NULL)
+        vmmi_lazy_flush(window->lazy);
       if (window == NULL || atomic_load(&window->pieces) == 0)
         continue;
       vmmi_window_flush(window);

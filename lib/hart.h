@@ -24,6 +24,8 @@ struct vmm_guest_thread;
 
 struct vmmi_hart_counters {
   _Atomic uint64_t switches, live, tags, rollovers, flushes, flushed;
+  _Atomic uint64_t negatives, refused, retries;
+  _Atomic uint64_t marks, shootdowns; /* by anybody */
   _Atomic uint64_t closed_calls; /* host calls on windows that it has no longer */
 };
 
@@ -48,6 +50,9 @@ struct vmm_hart {
 };
 
 #define VMMI_HART_MAGIC 0x766d6d68u
+
+/* In a copy of the process: harts of threads that are gone end; 0 */
+int vmmi_hart_fork_child(void);
 
 /* => -EINVAL, -ESTALE, -EPERM unless it is the calling thread's; else 0 */
 int vmmi_hart_check(const struct vmm_hart *hart);

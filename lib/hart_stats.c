@@ -73,6 +73,11 @@ int vmm_hart_stats(const struct vmm_hart *hart, struct vmm_hart_stats *stats)
   now.flushes = count_of(&counters->flushes);
   now.flushed = count_of(&counters->flushed);
   now.host_calls = host_calls_of(hart);
+  now.negatives = count_of(&counters->negatives);
+  now.refused = count_of(&counters->refused);
+  now.marks = count_of(&counters->marks);
+  now.retries = count_of(&counters->retries);
+  now.shootdowns = count_of(&counters->shootdowns);
   memcpy(stats, &now, vmmi_min(stats->struct_size, sizeof(now)));
   return 0;
 }

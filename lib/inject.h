@@ -24,6 +24,9 @@ enum vmmi_step {
   VMMI_STEP_TAKEN,     /* entries of a region no longer grant it, windows may */
   VMMI_STEP_PROTECTED, /* nobody may write it; it is about to be written back */
   VMMI_STEP_DROPPED,   /* nobody shows it; its bytes are there */
+  /* of new mappings (lazy.c): */
+  VMMI_STEP_MARK_TAKEN, /* a fault has taken a mark; no lock is held */
+  VMMI_STEP_MARKING,   /* a window is about to be; the space locked, exclusively */
 };
 
 /* NULL outside tests. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lazy.h"
 #include "os.h"
 #include "pager.h"
 #include "snapshot.h"
@@ -266,6 +267,7 @@ void vmmi_map_remove(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
   vmmi_pagetable_each(&space->pt, va, end, remove_entry, &removal);
   vmmi_frame_end_batch(&removal.batch);
   drop_runs(space, va, end);
+  vmmi_lazy_note(space, va, end - va);
   while ((region = gone) != NULL) {
     gone = region->left;
     vmmi_map_forget(region);
@@ -490,6 +492,7 @@ int vmmi_map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
   region->serial = ++space->serial;
   vmmi_region_insert(&space->regions, region);
   vmmi_count(&space->counters.mapped, nbytes);
+  vmmi_lazy_note(space, at, nbytes);
   region = NULL;
   *va = at;
 out:

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 
+#include "lazy.h"
 #include "map.h"
 #include "snapshot.h"
 #include "tracker.h"
@@ -121,6 +122,8 @@ static int move_locked(struct move *move, uint32_t flags)
     }
     vmmi_tracker_note(space, move->from, move->nbytes);
     vmmi_tracker_note(space, move->to, move->nbytes);
+    vmmi_lazy_note(space, move->from, move->nbytes);
+    vmmi_lazy_note(space, move->to, move->nbytes);
   }
   vmmi_map_free_cuts(&from);
   vmmi_map_free_cuts(&to);

@@ -18,6 +18,7 @@
 
 #include "entry.h"
 #include "gate.h"
+#include "hart.h"
 #include "map.h"
 #include "object.h"
 #include "os.h"
@@ -39,6 +40,7 @@ static const struct share {
     vmmi_object_fork_parent, vmmi_object_fork_child, NULL },
   { "process fork: registered code", NULL, NULL, vmmi_extable_fork_child, NULL },
   { "process fork: mmap of a window", NULL, NULL, vmmi_window_fork_child, NULL },
+  { "process fork: harts", NULL, NULL, vmmi_hart_fork_child, NULL },
   { "process fork: thread of a pager", NULL, NULL, vmmi_pager_fork_child,
     vmmi_pager_fork_start },
   { "process fork: wired memory", NULL, NULL, NULL, vmmi_wire_fork_child },

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "lazy.h"
 #include "map.h"
 
 struct modification {
@@ -43,6 +44,7 @@ void vmmi_map_set_rights(struct vmm_space *space, struct vmmi_region *region,
     vmmi_window_narrow(space, va, nbytes);
   if (change.code)
     vmmi_code_notify(space, va, nbytes);
+  vmmi_lazy_note(space, va, nbytes);
 }
 
 /* => space locked; whether the regions may have these rights */
@@ -119,6 +121,7 @@ int vmm_region_set_handler(struct vmm_space *space, vmm_addr_t va,
       at = region->end;
     }
     vmmi_map_mend(space, va, end);
+    vmmi_lazy_note(space, va, nbytes);
   }
   vmmi_map_free_cuts(&cuts);
   vmmi_space_unlock(space);

@@ -21,6 +21,7 @@
 
 #include "guest_thread.h"
 #include "inject.h"
+#include "lazy.h"
 #include "page.h"
 #include "pager.h"
 #include "tracker.h"
@@ -403,6 +404,11 @@ int vmmi_resolve_locked(struct vmmi_request *request)
     return fail(request, VMM_FAULT_NO_REGION, -EFAULT);
   request->region = NULL;
   request->reason = VMM_FAULT_NONE;
+  error = vmmi_lazy_arrive(request);
+  if (error != 0) {
+    vmmi_resolve_count(request, error);
+    return error;
+  }
   vmmi_space_lock_shared(space);
   do {
     error = classify(&attempt);
@@ -420,6 +426,7 @@ int vmmi_resolve_locked(struct vmmi_request *request)
   if (error != 0) {
     if (error != VMMI_RESOLVE_DEVICE)
       vmmi_resolve_count(request, error);
+    vmmi_lazy_remember(request);
     request->region = NULL;
     vmmi_space_unlock(space);
   }

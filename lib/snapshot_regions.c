@@ -5,9 +5,10 @@
  */
 #include "snapshot.h"
 
-#include "map.h"
-
 #include <errno.h>
+
+#include "lazy.h"
+#include "map.h"
 
 /* ---- copying ---- */
 
@@ -226,6 +227,7 @@ void vmmi_snapshot_apply_regions(struct vmmi_snapshot_plan *plan)
   }
   if (va < space->size)
     remove_all(space, va, space->size);
+  vmmi_lazy_note(space, 0, space->size);
   vmmi_snapshot_end_regions(plan);
 }
 

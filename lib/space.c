@@ -135,7 +135,9 @@ static struct vmm_space *take_memory(void)
   pthread_mutex_unlock(&list_lock);
   if (space == NULL)
     return vmmi_metadata_alloc(sizeof(*space));
-  memset(space, 0, sizeof(*space));
+  /* who has an old handle may look at these two at any time */
+  atomic_store(&space->ending, false);
+  memset(&space->size, 0, sizeof(*space) - offsetof(struct vmm_space, size));
   return space;
 }
 

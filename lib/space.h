@@ -39,6 +39,7 @@ struct vmmi_counters {
 
 struct vmm_space {
   _Atomic unsigned magic; /* (a) VMMI_SPACE_MAGIC while it lives */
+  _Atomic bool ending;    /* (a) destroy looks whether harts run it */
   uint64_t size;          /* (c) */
   uint64_t page_nbytes;   /* (c) */
   unsigned page_shift;    /* (c) */
@@ -54,7 +55,6 @@ struct vmm_space {
 
   struct vmmi_window window;   /* the shared one */
   _Atomic(struct vmmi_window_table *) table; /* harts' windows; NULL: never any */
-  _Atomic bool ending;         /* destroy looks whether harts run it */
 
   pthread_mutex_t tlb_lock;
   _Atomic(struct vmmi_tlb *) tlbs; /* changed with tlb_lock */

@@ -6,6 +6,8 @@
 #define SUITES(X) \
   X(arch) \
   X(crc) \
+  X(asid) \
+  X(lazy_step) \
   X(residue) \
   X(step)
 

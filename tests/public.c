@@ -21,6 +21,8 @@
   X(guard_stack) \
   X(handler) \
   X(hart) \
+  X(hart_race) \
+  X(hart_tags) \
   X(inject) \
   X(limits) \
   X(map) \
@@ -42,6 +44,7 @@
   X(riscv_run) \
   X(riscv_units) \
   X(scale) \
+  X(scenario_s1) \
   X(scenario_s2) \
   X(scenario_s4) \
   X(signal) \

@@ -334,6 +334,67 @@ START_TEST(a_child_of_fork_is_told_that_its_hart_is_stale)
 }
 END_TEST
 
+static struct {
+  struct vmm_space *space;
+  struct vmm_hart *hart;
+  pthread_barrier_t turn;
+} other;
+
+static void *run_in_other(void *arg)
+{
+  other.hart = hart_begin(VMM_HART_WINDOWS, 2);
+  hart_set(hart_turn(other.hart, other.space), AT, 6);
+  pthread_barrier_wait(&other.turn);
+  pthread_barrier_wait(&other.turn);
+  ck_assert_int_eq(hart_get(vmm_hart_base(other.hart), AT), 6);
+  hart_end(other.hart);
+  return arg;
+}
+
+/* => what is wrong in the child, or 0 */
+static int look_in_child(struct vmm_hart *hart, char *base)
+{
+  struct vmm_space *mine = vmm_hart_space(hart);
+
+  if (vmm_hart_current() != hart || vmm_hart_base(hart) != base)
+    return 1;
+  if (hart_get(base, AT) != 4 || vmm_check(mine, 0, 0) != 0)
+    return 2;
+  if (vmm_hart_number(other.hart) != -1 || vmm_space_destroy(other.space) != 0)
+    return 3;
+  if (vmm_hart_set_space(hart, NULL, NULL) != 0 || vmm_hart_destroy(hart) != 0)
+    return 4;
+  return vmm_space_destroy(mine) != 0 ? 5 : 0;
+}
+
+/* S3.12 */
+START_TEST(a_copy_of_the_process_has_the_forking_thread_s_hart_alone)
+{
+  struct vmm_space *space = hart_space(1, RW);
+  struct vmm_hart *hart = hart_begin(VMM_HART_WINDOWS, 2);
+  char *base = hart_turn(hart, space);
+  pthread_t thread;
+  int child, status;
+
+  hart_set(base, AT, 4);
+  other.space = hart_space(1, RW);
+  pthread_barrier_init(&other.turn, NULL, 2);
+  ck_assert_int_eq(pthread_create(&thread, NULL, run_in_other, NULL), 0);
+  pthread_barrier_wait(&other.turn);
+  child = vmm_process_fork();
+  ck_assert_int_ge(child, 0);
+  if (child == 0)
+    _exit(look_in_child(hart, base));
+  pthread_barrier_wait(&other.turn);
+  ck_assert_int_eq(pthread_join(thread, NULL), 0);
+  ck_assert_int_eq(waitpid(child, &status, 0), child);
+  ck_assert_int_eq(status, 0);
+  hart_end(hart);
+  vmm_test_end(space);
+  vmm_test_end(other.space);
+}
+END_TEST
+
 /* ---- no lock, no call ---- */
 
 /* From strict seccomp on, every system call but read, write, exit and the return
@@ -393,6 +454,8 @@ Suite *vmm_suite_hart(void)
   tcase_add_test(tcase, a_failed_switch_changes_nothing);
   tcase_add_test(tcase, a_hart_ends_with_its_thread);
   tcase_add_test(tcase, a_child_of_fork_is_told_that_its_hart_is_stale);
+  tcase_add_test(tcase,
+                 a_copy_of_the_process_has_the_forking_thread_s_hart_alone);
   tcase_add_test(tcase, a_switch_to_a_live_tag_makes_no_system_call);
   suite_add_tcase(suite, tcase);
   return suite;

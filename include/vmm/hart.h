@@ -25,7 +25,20 @@ struct vmm_hart;
 enum {
   VMM_HART_WINDOWS = 1 << 0, /* windows of its own; else it shares each space's */
   VMM_HART_USER = 1 << 1,    /* they hide VMM_SUPERVISOR memory */
+  VMM_HART_INVALID = 1 << 2, /* they hold invalid entries: new mappings are lazy */
+  VMM_HART_EAGER = 1 << 3,   /* and yet each new mapping goes to them at once */
 };
+
+/*
+ * Invalid entries: a window remembers that an access failed, because nothing was
+ * mapped there or the region lacks the right, and reports the next one at once.  It
+ * still makes no difference to what a guest sees: who maps something, or widens
+ * rights, marks the window; the next fault in it takes the mark, drops all that was
+ * remembered, and is looked up afresh.  No window is visited for a new mapping, however
+ * many harts there are.  VMM_HART_EAGER is there to compare: each new mapping visits
+ * each window, a shootdown.  Narrowing reaches every window before the call returns
+ * in any case.
+ */
 
 struct vmm_hart_options {
   uint32_t flags;       /* VMM_HART_WINDOWS ... */
@@ -108,6 +121,11 @@ struct vmm_hart_stats {
   uint64_t flushes;    /* of all windows: rollovers, and vmm_hart_flush() */
   uint64_t flushed;    /* windows that a flush found something in */
   uint64_t host_calls; /* on its windows */
+  uint64_t negatives;  /* invalid entries made, */
+  uint64_t refused;    /* ... accesses that one ended, */
+  uint64_t marks;      /* ... times that a change marked a window, */
+  uint64_t retries;    /* ... faults that took a mark and were looked up afresh, */
+  uint64_t shootdowns; /* ... visits of a window by a change (VMM_HART_EAGER) */
 };
 
 /* By any thread.  => signal-safe */
