@@ -324,14 +324,14 @@ int vmmi_map_check_rights(const struct vmm_space *space,
   return 0;
 }
 
-static int check_object(struct vmm_space *space,
-                        const struct vmm_map_options *options, uint64_t nbytes)
+int vmmi_map_check_object(const struct vmm_space *space,
+                          const struct vmm_object *object, uint64_t offset,
+                          uint64_t nbytes)
 {
-  const struct vmm_object *object = options->object;
   uint64_t size;
 
   if (object == NULL)
-    return options->offset == 0
+    return offset == 0
                ? 0
                : vmmi_error(-EINVAL, "map: an offset without an object", 0);
   if (!vmmi_object_valid(object))
@@ -339,8 +339,8 @@ static int check_object(struct vmm_space *space,
   if (object->pager != NULL && object->pager->page_shift != space->page_shift)
     return vmmi_error(-EINVAL, "map: the pager has another page size", 0);
   size = vmmi_align_up(object->nbytes, 1u << vmmi_os_page_shift());
-  if (!vmmi_is_aligned(options->offset, space->page_nbytes) ||
-      options->offset > size || nbytes > size - options->offset)
+  if (!vmmi_is_aligned(offset, space->page_nbytes) || offset > size ||
+      nbytes > size - offset)
     return vmmi_error(-EINVAL, "map: the range leaves the object", 0);
   return 0;
 }
@@ -368,7 +368,8 @@ static int check_map(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
   if (error == 0)
     error = vmmi_map_check_rights(space, options->object, options->flags,
                                   options->rights);
-  return error != 0 ? error : check_object(space, options, nbytes);
+  return error != 0 ? error : vmmi_map_check_object(space, options->object,
+                                                   options->offset, nbytes);
 }
 
 static struct vmmi_region *make_region(struct vmm_space *space, vmm_addr_t va,

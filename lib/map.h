@@ -70,6 +70,11 @@ int vmmi_map_join(struct vmmi_region *region);
 /* Ends a region that is not, or no longer, in its space.  => space locked */
 void vmmi_map_forget(struct vmmi_region *region);
 
+/* -EINVAL for a range that a mapping of the object (NULL: none) can't show */
+int vmmi_map_check_object(const struct vmm_space *space,
+                          const struct vmm_object *object, uint64_t offset,
+                          uint64_t nbytes);
+
 /* -EINVAL -EACCES -ENOTSUP for rights that a mapping of the object can't have */
 int vmmi_map_check_rights(const struct vmm_space *space,
                           const struct vmm_object *object, uint32_t flags,

@@ -61,16 +61,17 @@ static int show_object_in(const struct vmmi_image *image,
                           struct vmmi_region *region)
 {
   const struct vmmi_image_object *object;
-  uint64_t nbytes = region->end - region->start, size;
+  int error;
 
   if (region->priority == 0)
     return 0;
   object = &image->objects[region->priority - 1];
-  size = vmmi_align_up(object->object->nbytes, 1u << vmmi_os_page_shift());
-  if (region->offset > size || nbytes > size - region->offset)
+  error = vmmi_map_check_object(image->space, object->object, region->offset,
+                                region->end - region->start);
+  if (error != 0)
     return object->bytes
                ? vmmi_image_damaged("snapshot file: a region leaves its object")
-               : vmmi_error(-EINVAL, "snapshot file: an object is too small", 0);
+               : error;
   region->object = vmm_object_hold(object->object);
   return 0;
 }

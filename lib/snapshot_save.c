@@ -91,7 +91,7 @@ static int find_keys(struct saving *saving)
 /* => whether it is memory of the library's own, and nobody's else */
 static bool is_anonymous(const struct vmm_object *object)
 {
-  return object->exported || object->runs != NULL;
+  return (object->exported || object->runs != NULL) && object->pager == NULL;
 }
 
 static int ask_for_name(const struct saving *saving, struct vmm_object *object,

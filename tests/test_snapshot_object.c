@@ -193,6 +193,47 @@ START_TEST(a_file_is_saved_by_name_and_opened_again)
 }
 END_TEST
 
+static int fill_page(uint64_t offset, void *to, size_t nbytes, void *arg)
+{
+  (void)arg;
+  memset(to, (int)(offset / PAGE) + 1, nbytes);
+  return 0;
+}
+
+START_TEST(a_pagers_object_is_saved_by_name_only)
+{
+  struct vmm_pager_options pager = { .nbytes = 4 * PAGE, .fill = fill_page };
+  struct vmm_space *space = vmm_test_space(1ull << 32, 0), *other;
+  struct names names = { .object = NULL };
+  struct vmm_snapshot_options options = { .name = give_name, .open = open_name,
+                                          .arg = &names };
+  struct files files = make_folder();
+  struct vmm_snapshot *snapshot;
+
+  ck_assert_ok(vmm_pager_create(&names.object, &pager));
+  map(space, AT, 4 * PAGE, names.object, 0, VMM_PRIVATE);
+  set(space, AT + PAGE, 77);
+  ck_assert_uint_eq(get(space, AT + 2 * PAGE), 3);
+  snapshot = take(space);
+  ck_assert_error(vmm_snapshot_save(snapshot, files.path, NULL), ENOTSUP);
+  ck_assert_ok(vmm_snapshot_save(snapshot, files.path, &options));
+  drop_and_end(space, snapshot);
+  ck_assert_ok(vmm_space_load(&space, NULL, files.path, &options));
+  ck_assert_uint_eq(get(space, AT), 1);
+  ck_assert_uint_eq(get(space, AT + PAGE), 77);
+  ck_assert_uint_eq(get(space, AT + PAGE + 1), 2);
+  vmm_test_end(space);
+  ck_assert_ok(vmm_pager_destroy(names.object));
+  /* a pager of other pages can't be mapped there */
+  pager.page_size = 1 << 14;
+  pager.nbytes = 4 << 14;
+  ck_assert_ok(vmm_pager_create(&names.object, &pager));
+  ck_assert_error(vmm_space_load(&other, NULL, files.path, &options), EINVAL);
+  ck_assert_ok(vmm_pager_destroy(names.object));
+  remove_folder(&files);
+}
+END_TEST
+
 START_TEST(what_the_callbacks_answer_is_checked)
 {
   struct vmm_space *space = vmm_test_space(1ull << 32, 0);
@@ -323,6 +364,7 @@ Suite *vmm_suite_snapshot_object(void)
   tcase_add_test(tcase, private_bytes_hide_an_objects_also_as_zeros);
   tcase_add_test(tcase, a_load_leaves_the_old_object_to_those_who_hold_it);
   tcase_add_test(tcase, a_file_is_saved_by_name_and_opened_again);
+  tcase_add_test(tcase, a_pagers_object_is_saved_by_name_only);
   tcase_add_test(tcase, what_the_callbacks_answer_is_checked);
   tcase_add_test(tcase, bytes_of_a_truncated_file_are_not_lost);
   tcase_add_test(tcase, misuse_of_files_is_refused);

@@ -107,7 +107,8 @@ struct vmm_snapshot_options {
  * VMM_EXACT, what vmm_inherit() said, and the cookies, as numbers; the size of the
  * space and of its page.  And the objects that the regions show, each once, however
  * many regions mirror it: by a name, or, if it is of vmm_object_create(), with its
- * bytes, as they are now, since a snapshot has none.  It does not hold handlers,
+ * bytes, as they are now, since a snapshot has none.  What an object with a name
+ * holds is its own affair: a pager is to be flushed.  The file does not hold handlers,
  * trackers, notifiers, pins, and what is wired.
  *
  * The file appears at path, or takes the place of the one that is there, in one
@@ -121,7 +122,8 @@ struct vmm_snapshot_options {
  * dropped meanwhile.  options may be NULL.
  *
  * -EINVAL  path is empty or something else than a file; a name has no end
- * -ENOTSUP an object without a name that is not of vmm_object_create()
+ * -ENOTSUP an object without a name that is not of vmm_object_create(): a file, a
+ *          pager, a device; a trampoline page
  * -EIO     bytes can't be read, or written
  * -ENAMETOOLONG  path
  * -ENOMEM  no memory
@@ -145,8 +147,9 @@ VMM_API int vmm_snapshot_save(struct vmm_snapshot *snapshot, const char *path,
  *
  * -EBADMSG it is no such file, or damaged
  * -ENOTSUP it is of a later version, or has names, and there is no open
- * -EINVAL  the space's page has another size; a region leaves the space, or the
- *          object that open gave; path leads to something else than a file
+ * -EINVAL  the space's page has another size; a region leaves the space; the object
+ *          that open gave can't be mapped there; path leads to something else than a
+ *          file
  * -EFBIG   more than max_nbytes, or than the space's max_frames
  * -EACCES -ENOTSUP -ENOSPC  a region that vmm_map() would refuse
  * -ENOMEM  no memory
