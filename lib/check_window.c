@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 
+#include "hart.h"
 #include "watch.h"
 #include "window_record.h"
 #include "window_table.h"
@@ -158,14 +159,57 @@ static int check_record(vmm_addr_t va, uint8_t record, void *arg)
   return error;
 }
 
-/* The guards, which always fault. */
+static uintptr_t host_page(void)
+{
+  return (uintptr_t)1 << vmmi_os_page_shift();
+}
+
+/* A page of an entry area shows the bytes at alias, or, if that is NULL, nothing. */
+static int check_entry(const struct vmmi_check *check, uintptr_t host,
+                       vmm_addr_t va, const void *alias)
+{
+  const struct vmmi_os_mapping *mapping = mapping_from(check, host);
+  const struct vmmi_os_mapping *bytes = mapping_from(check, (uintptr_t)alias);
+
+  if (alias == NULL)
+    return check_dark(check, host, host + host_page(), va);
+  if (mapping == NULL || mapping->start > host || bytes == NULL ||
+      mapping->prot != (VMM_READ | VMM_WRITE) ||
+      !same_place(mapping, host, bytes, (uintptr_t)alias))
+    return vmmi_check_fail(va, "the entry area does not show its page");
+  return 0;
+}
+
+/* The guards, which always fault, but for an entry area. */
+static int check_below(const struct vmmi_check *check,
+                       const struct vmmi_window *window)
+{
+  uintptr_t base = (uintptr_t)window->base;
+  uintptr_t at = (uintptr_t)window->reserved;
+  int error = 0;
+
+  for (unsigned i = 0; error == 0 && i < VMMI_ENTRY_PAGES; i++) {
+    const void *shown = vmmi_hart_entry_shows(window, i);
+    uintptr_t page;
+
+    if (shown == NULL)
+      continue;
+    page = base - vmmi_hart_entry(window->hart, i);
+    error = check_dark(check, at, page, at - base);
+    if (error == 0)
+      error = check_entry(check, page, page - base, shown);
+    at = page + host_page();
+  }
+  return error != 0 ? error : check_dark(check, at, base, at - base);
+}
+
 static int check_guards(const struct vmmi_check *check,
                         const struct vmmi_window *window)
 {
   uintptr_t base = (uintptr_t)window->base;
   uintptr_t reserved = (uintptr_t)window->reserved;
   uint64_t size = window->space->size;
-  int error = check_dark(check, reserved, base, reserved - base);
+  int error = check_below(check, window);
 
   return error != 0 ? error
                     : check_dark(check, base + size,

@@ -14,6 +14,8 @@
 #include <sched.h>
 #include <string.h>
 
+#include "hart.h"
+
 enum { TABLES_MAX = 256, RANGES_MAX = 1024 };
 
 struct code_slot {
@@ -188,6 +190,7 @@ enum vmm_verdict vmmi_extable_ask(uintptr_t pc, struct vmm_fault *fault)
   struct code_slot *slot = hold(&ranges, &i, pc);
   enum vmm_verdict verdict = VMM_DECLINE;
   vmm_fault_handler *handler;
+  struct vmm_view_saved view = { 0 };
   struct vmmi_away away;
 
   if (slot == NULL)
@@ -195,7 +198,10 @@ enum vmm_verdict vmmi_extable_ask(uintptr_t pc, struct vmm_fault *fault)
   handler = get_relaxed(slot->handler);
   if (handler != NULL) {
     vmmi_thread_away(&away);
+    vmmi_hart_interrupt(&view);
     verdict = handler(fault, get_relaxed(slot->arg));
+    if (verdict != VMM_RESUME)
+      vmmi_hart_resume(&view);
     vmmi_thread_back(&away);
   }
   release(slot);

@@ -26,6 +26,10 @@ static int run_guarded(struct vmmi_guard *guard, vmm_guard_function *fn,
   guard->outer = self->guard;
   guard->sp = NULL;
   guard->nofault = self->nofault;
+  guard->hart = self->hart;
+  if (vmmi_unlikely(guard->hart != NULL))
+    guard->view = (struct vmm_view_saved){ guard->hart->views.base,
+                                           guard->hart->views.sp };
   if (vmmi_unlikely(guard->flags & VMM_GUARD_MASK))
     pthread_sigmask(SIG_SETMASK, NULL, &guard->mask);
   self->guard = guard;

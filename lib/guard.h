@@ -7,13 +7,15 @@
 
 #include <vmm/guard.h>
 
-#include "thread.h"
+#include "hart.h"
 
 struct vmmi_guard {
   struct vmmi_guard *outer; /* of the same thread */
   void *sp;                 /* where the way back is; NULL: not begun yet */
   uint32_t flags;           /* VMM_GUARD_* */
   unsigned nofault;         /* the thread's, at the call */
+  struct vmm_hart *hart;    /* the thread's, at the call; and its view */
+  struct vmm_view_saved view;
   struct vmmi_span stack;   /* of its own; end 0: none */
   struct vmmi_span overflow; /* below that stack */
   sigset_t mask;            /* at the call, for VMM_GUARD_MASK */

@@ -35,6 +35,8 @@ void vmmi_guard_unwind(struct vmmi_guard *guard, const struct vmm_fault *fault)
   guard->fault.context = NULL;
   forget_frames(guard);
   vmmi_thread_self.nofault = guard->nofault;
+  if (guard->hart != NULL && guard->hart == vmmi_thread_self.hart)
+    vmm_view_resume(&guard->hart->views, &guard->view);
 }
 
 /* ---- frames, which may fault ---- */

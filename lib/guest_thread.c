@@ -11,6 +11,7 @@
 
 #include "displace.h"
 #include "metadata.h"
+#include "view.h"
 
 static pthread_mutex_t guest_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vmm_guest_thread *dead_threads;
@@ -154,6 +155,7 @@ int vmm_guest_thread_create(struct vmm_guest_thread **thread,
     return vmmi_error(-ENOMEM, "guest thread: mmap", ENOMEM);
   made->stack = options->stack;
   made->stack_nbytes = options->stack_nbytes;
+  made->sp = options->stack + options->stack_nbytes;
   *thread = made;
   return 0;
 }
@@ -209,6 +211,19 @@ static int take_over(struct vmm_hart *hart, struct vmm_guest_thread *thread)
   return 0;
 }
 
+/* All of it that can fail. */
+static int prepare_thread(struct vmm_hart *hart, struct vmm_guest_thread *thread)
+{
+  int error = thread != NULL ? take_over(hart, thread) : 0;
+
+  if (error != 0)
+    return error;
+  error = vmmi_view_set_thread(hart, thread);
+  if (error != 0 && thread != NULL)
+    atomic_store(&thread->hart, NULL);
+  return error;
+}
+
 int vmm_hart_set_thread(struct vmm_hart *hart, struct vmm_guest_thread *thread)
 {
   int error = vmmi_hart_check(hart);
@@ -219,8 +234,7 @@ int vmm_hart_set_thread(struct vmm_hart *hart, struct vmm_guest_thread *thread)
     return error;
   if (thread == atomic_load(&hart->thread))
     return 0;
-  if (thread != NULL)
-    error = take_over(hart, thread);
+  error = prepare_thread(hart, thread);
   if (error != 0)
     return error;
   release_from(hart);

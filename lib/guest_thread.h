@@ -27,8 +27,9 @@ struct vmm_guest_thread {
   struct vmm_hart *owner;           /* (c) whose own it is, or NULL */
   _Atomic uint64_t page;            /* (a) the run whose first page is its trampoline
                                        page; 0: not taken yet */
-  vmm_addr_t stack;                 /* (c) the supervisor stack, of no space yet */
-  uint64_t stack_nbytes;            /* (c) 0: none */
+  vmm_addr_t stack;                 /* the supervisor stack, in the space that its */
+  uint64_t stack_nbytes;            /* ... hart runs; 0: none */
+  vmm_addr_t sp;                    /* where it left that */
   struct vmmi_displacer *displacer; /* (c) */
   _Atomic unsigned depth;           /* emulations that are owned */
   struct vmmi_emulation emulations[VMM_TRAMPOLINE_FRAMES];

@@ -12,12 +12,15 @@
 #include "lazy.h"
 #include "metadata.h"
 #include "os.h"
+#include "view.h"
 #include "window_table.h"
 
 #define TAG_BITS_MAX 8
 #define TAG_BITS_DEFAULT 4
+#define DISPLACEMENT_DEFAULT ((uint64_t)2 << 30)
 #define HART_FLAGS                                                             \
-  (VMM_HART_WINDOWS | VMM_HART_USER | VMM_HART_INVALID | VMM_HART_EAGER)
+  (VMM_HART_WINDOWS | VMM_HART_USER | VMM_HART_VIEWS | VMM_HART_INVALID |      \
+   VMM_HART_EAGER)
 
 /* ---- the list of harts ---- */
 
@@ -79,122 +82,6 @@ static void give_hart(struct vmm_hart *hart)
   pthread_mutex_unlock(&hart_lock);
 }
 
-/* ---- windows ---- */
-
-static void close_window(struct vmm_hart *hart, struct vmmi_window *window)
-{
-  vmmi_window_detach(window);
-  vmmi_window_release(window);
-  atomic_fetch_add(&hart->counters.closed_calls, atomic_load(&window->changes));
-  vmmi_window_put(window);
-}
-
-/* => a record for the hart's windows, or NULL */
-static struct vmmi_window *get_record(const struct vmm_hart *hart)
-{
-  bool holds = (hart->flags & VMM_HART_INVALID) != 0;
-  struct vmmi_window *window = vmmi_window_get(holds);
-
-  if (window == NULL || !holds || window->lazy != NULL)
-    return window;
-  window->lazy = vmmi_lazy_new();
-  if (window->lazy != NULL)
-    return window;
-  vmmi_window_put(window);
-  return NULL;
-}
-
-/* => a window of no space that has room for this one, or NULL */
-static struct vmmi_window *open_window(struct vmm_hart *hart,
-                                       const struct vmm_space *space,
-                                       enum vmmi_view view)
-{
-  const struct vmm_space_options *want = &space->options;
-  struct vmmi_window_place place = {
-    .size = vmmi_max(want->size, hart->window_size),
-    .align = want->base_align,
-    .guard_below = want->guard_below,
-    .guard_above = want->guard_above,
-  };
-  struct vmmi_window *window = get_record(hart);
-
-  if (window == NULL)
-    return NULL;
-  atomic_store(&window->hart, hart);
-  window->view = view;
-  window->place = atomic_load(&hart->number) * VMMI_VIEWS + view;
-  atomic_store(&window->changes, 0);
-  if (vmmi_window_reserve(window, &place) == 0)
-    return window;
-  vmmi_window_put(window);
-  return NULL;
-}
-
-/* All that was given goes. */
-static void begin_generation(struct vmm_hart *hart)
-{
-  vmmi_hart_count(&hart->counters.rollovers);
-  vmmi_hart_count(&hart->counters.flushes);
-  for (unsigned tag = 0; tag < 1u << hart->asids.bits; tag++)
-    for (unsigned view = 0; view < VMMI_VIEWS; view++) {
-      struct vmmi_window *window = atomic_load(&hart->windows[tag][view]);
-
-      if (window != NULL && vmmi_window_detach(window))
-        vmmi_hart_count(&hart->counters.flushed);
-    }
-}
-
-/* => whether 2^tag_bits windows of nbytes are more than the host has addresses */
-static bool is_too_large(unsigned tag_bits, uint64_t nbytes)
-{
-  return nbytes > vmmi_os_address_range() >> tag_bits;
-}
-
-static int check_size(const struct vmm_hart *hart, const struct vmm_space *space)
-{
-  const struct vmm_space_options *want = &space->options;
-
-  if (hart->window_size != 0 && space->size > hart->window_size)
-    return vmmi_error(-E2BIG, "hart: the space is larger than window_size", 0);
-  if (is_too_large(hart->asids.bits,
-                   want->guard_below + want->size + want->guard_above))
-    return vmmi_error(-E2BIG, "hart: 2^tag_bits such windows are too large", 0);
-  return 0;
-}
-
-/* Gives the space the next tag.  All that can fail comes first.
- * => inside; the hart is to run the space */
-static int give_tag(struct vmm_hart *hart, struct vmm_space *space)
-{
-  unsigned tag = vmmi_asid_tag(&hart->asids, hart->asids.next);
-  struct vmmi_window *old = atomic_load(&hart->windows[tag][hart->view]);
-  struct vmmi_window_table *table = vmmi_window_table_of(space);
-  struct vmmi_window *window = old;
-  struct vmmi_radix record;
-  uint64_t context;
-
-  if (table == NULL || vmmi_radix_init(&record, space->pt.leaves.count) != 0)
-    return vmmi_error(-ENOMEM, "hart: mmap of a window's record", ENOMEM);
-  if (window == NULL || !vmmi_window_fits(window, space))
-    window = open_window(hart, space, hart->view);
-  if (window == NULL) {
-    vmmi_radix_end(&record);
-    return vmmi_error(-ENOMEM, "hart: mmap of a window", ENOMEM);
-  }
-  if (vmmi_asid_rolls_over(&hart->asids))
-    begin_generation(hart);
-  if (window != old && old != NULL)
-    close_window(hart, old);
-  atomic_store(&hart->windows[tag][hart->view], window);
-  context = vmmi_asid_take(&hart->asids);
-  vmmi_lazy_begin(window->lazy, hart->flags & VMM_HART_EAGER);
-  vmmi_window_attach(window, space, &record);
-  atomic_store(&table->context[atomic_load(&hart->number)], context);
-  atomic_store(&hart->generation, vmmi_asid_generation(&hart->asids));
-  vmmi_hart_count(&hart->counters.tags);
-  return 0;
-}
-
 /* ---- beginning ---- */
 
 static pthread_once_t hart_key_once = PTHREAD_ONCE_INIT;
@@ -212,9 +99,10 @@ static void end_hart(struct vmm_hart *hart)
 
       atomic_store(&hart->windows[tag][view], NULL);
       if (window != NULL)
-        close_window(hart, window);
+        vmmi_hart_close_window(hart, window);
     }
   vmmi_guest_thread_end(hart);
+  vmmi_view_end(hart);
   give_hart(hart);
 }
 
@@ -253,6 +141,13 @@ static int check_hart_options(const struct vmm_hart_options *options)
     return vmmi_error(-EINVAL, "hart options: reserved fields not zero", 0);
   if (options->flags & ~(uint32_t)HART_FLAGS)
     return vmmi_error(-EINVAL, "hart options: unknown flags", 0);
+  if ((options->flags & VMM_HART_VIEWS) && (options->flags & VMM_HART_USER))
+    return vmmi_error(-EINVAL, "hart options: one view or two", 0);
+  if (!(options->flags & VMM_HART_VIEWS) && options->displacement != 0)
+    return vmmi_error(-EINVAL, "hart options: displacement without views", 0);
+  if (!vmmi_is_aligned(options->displacement,
+                       (uint64_t)1 << vmmi_os_page_shift()))
+    return vmmi_error(-EINVAL, "hart options: displacement", 0);
   if (!(options->flags & VMM_HART_WINDOWS) &&
       (options->flags != 0 || options->tag_bits != 0 ||
        options->window_size != 0))
@@ -261,7 +156,8 @@ static int check_hart_options(const struct vmm_hart_options *options)
     return vmmi_error(-EINVAL, "hart options: VMM_HART_EAGER by itself", 0);
   if (options->tag_bits > TAG_BITS_MAX)
     return vmmi_error(-EINVAL, "hart options: tag_bits", 0);
-  if (is_too_large(options->tag_bits != 0 ? options->tag_bits : TAG_BITS_DEFAULT,
+  if (options->displacement > vmmi_os_address_range() ||
+      vmmi_hart_is_too_large(options->tag_bits != 0 ? options->tag_bits : TAG_BITS_DEFAULT,
                    options->window_size))
     return vmmi_error(-E2BIG, "hart: 2^tag_bits such windows are too large", 0);
   return 0;
@@ -271,8 +167,11 @@ static void set_options(struct vmm_hart *hart,
                         const struct vmm_hart_options *options)
 {
   hart->flags = options->flags;
-  hart->view = options->flags & VMM_HART_USER ? VMMI_VIEW_USER
-                                              : VMMI_VIEW_SUPERVISOR;
+  hart->view = options->flags & (VMM_HART_USER | VMM_HART_VIEWS)
+                   ? VMMI_VIEW_USER
+                   : VMMI_VIEW_SUPERVISOR;
+  hart->displacement = options->displacement != 0 ? options->displacement
+                                                  : DISPLACEMENT_DEFAULT;
   hart->window_size = options->window_size;
   vmmi_asid_init(&hart->asids, options->tag_bits != 0 ? options->tag_bits
                                                       : TAG_BITS_DEFAULT);
@@ -293,14 +192,20 @@ static int make_hart(struct vmm_hart **hart,
   if (error != 0)
     return error;
   set_options(made, options);
-  if (vmmi_guest_thread_begin(made) != 0) {
+  error = vmmi_guest_thread_begin(made);
+  if (error != 0) {
     give_hart(made);
     return vmmi_error(-ENOMEM, "hart: mmap of its guest thread", ENOMEM);
   }
-  if (pthread_setspecific(hart_key, made) != 0) {
+  error = vmmi_view_begin(made);
+  if (error == 0 && pthread_setspecific(hart_key, made) != 0) {
+    vmmi_view_end(made);
+    error = vmmi_error(-ENOMEM, "hart: pthread_setspecific", ENOMEM);
+  }
+  if (error != 0) {
     vmmi_guest_thread_end(made);
     give_hart(made);
-    return vmmi_error(-ENOMEM, "hart: pthread_setspecific", ENOMEM);
+    return error;
   }
   vmmi_thread_self.hart = made;
   atomic_store(&made->magic, VMMI_HART_MAGIC);
@@ -383,11 +288,11 @@ static int find_context(struct vmm_hart *hart, struct vmm_space *space,
     vmmi_hart_count(&hart->counters.live);
     return 0;
   }
-  error = check_size(hart, space);
+  error = vmmi_hart_check_size(hart, space);
   if (error != 0)
     return error;
   vmmi_thread_enter();
-  error = give_tag(hart, space);
+  error = vmmi_hart_give_tag(hart, space);
   vmmi_thread_leave();
   if (error == 0)
     *context = live_context(hart, space);
@@ -401,6 +306,8 @@ static void run(struct vmm_hart *hart, struct vmm_space *space,
   hart->space = space;
   hart->base = base;
   atomic_store_explicit(&hart->context, context, memory_order_relaxed);
+  if (hart->flags & VMM_HART_VIEWS)
+    vmmi_view_turn(hart, context);
 }
 
 /* => as vmm_hart_set_space(), of a space */
@@ -434,6 +341,8 @@ int vmm_hart_set_space(struct vmm_hart *hart, struct vmm_space *space,
 
   if (error == 0 && space != NULL)
     error = vmmi_space_check(space);
+  if (error == 0 && vmmi_view_is_user(hart))
+    error = vmmi_error(-EBUSY, "hart: the user's view is active", 0);
   if (error == 0 && space != NULL)
     error = turn_to(hart, space);
   if (error != 0)

@@ -25,6 +25,7 @@
 #include "os_file.h"
 #include "os_thread.h"
 #include "pager.h"
+#include "view.h"
 
 /* In order; what a child needs first comes first. */
 static const struct share {
@@ -41,6 +42,8 @@ static const struct share {
   { "process fork: registered code", NULL, NULL, vmmi_extable_fork_child, NULL },
   { "process fork: mmap of a window", NULL, NULL, vmmi_window_fork_child, NULL },
   { "process fork: harts", NULL, NULL, vmmi_hart_fork_child, NULL },
+  { "process fork: mmap of an entry area", NULL, NULL, vmmi_view_fork_child,
+    NULL },
   { "process fork: thread of a pager", NULL, NULL, vmmi_pager_fork_child,
     vmmi_pager_fork_start },
   { "process fork: wired memory", NULL, NULL, NULL, vmmi_wire_fork_child },

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "guest_thread.h"
+#include "hart.h"
 #include "inject.h"
 #include "lazy.h"
 #include "page.h"
@@ -74,6 +75,15 @@ static bool is_forced(const struct vmmi_request *request,
          !vmmi_region_is_shared(region) && !(region->flags & VMM_TRAMPOLINE);
 }
 
+/* Beyond the space: a guard, or below the stack of an entry area. */
+static unsigned outside_reason(const struct vmmi_request *request)
+{
+  return request->window != NULL &&
+                 vmmi_hart_is_redzone(request->window, request->va)
+             ? VMM_FAULT_STACK
+             : VMM_FAULT_OUTSIDE;
+}
+
 struct vmmi_region *vmmi_resolve_region(struct vmmi_request *request,
                                         vmm_addr_t va)
 {
@@ -110,7 +120,7 @@ static int classify(struct attempt *attempt)
   struct vmmi_region *region = vmmi_resolve_region(request, request->va);
 
   if (request->va >= space->size)
-    return fail(request, VMM_FAULT_OUTSIDE, -EFAULT);
+    return fail(request, outside_reason(request), -EFAULT);
   if (region == NULL)
     return fail(request, VMM_FAULT_NO_REGION, -EFAULT);
   if (!(region->rights & request->access) && !is_forced(request, region))
@@ -483,12 +493,16 @@ enum vmm_verdict vmmi_resolve_ask(struct vmmi_request *request,
                                   struct vmm_fault *fault)
 {
   enum vmm_verdict verdict;
+  struct vmm_view_saved view = { 0 };
   struct vmmi_away away;
 
   if (request->handler == NULL || vmmi_thread_self.nofault > 0)
     return VMM_DECLINE;
   vmmi_thread_away(&away);
+  vmmi_hart_interrupt(&view);
   verdict = request->handler(fault, request->handler_arg);
+  if (verdict != VMM_RESUME)
+    vmmi_hart_resume(&view);
   vmmi_thread_back(&away);
   if (verdict != VMM_DECLINE) {
     vmmi_count(&request->space->counters.handled, 1);

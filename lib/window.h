@@ -55,6 +55,7 @@ struct vmmi_window {
   _Atomic uint64_t changes;     /* of the record, counted: livelock */
   _Atomic uint64_t trampoline;  /* the guest thread's page that it may show; 0: none */
   vmm_addr_t trampoline_va;     /* (w) and where */
+  void *entry_stack;            /* (w) alias of what its entry area shows as stack */
   struct vmmi_lazy *lazy;       /* (c) its invalid entries; NULL: it holds none */
   struct vmmi_window *next_free; /* of windows that no hart has */
 };

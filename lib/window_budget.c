@@ -4,6 +4,7 @@
  */
 #include "window_budget.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include <vmm/space.h>
@@ -39,6 +40,24 @@ void vmmi_budget_add(struct vmmi_window *window, int64_t pieces)
   atomic_fetch_add_explicit(&window->pieces, (uint64_t)pieces,
                             memory_order_relaxed);
   atomic_fetch_add_explicit(&used, pieces, memory_order_relaxed);
+}
+
+static _Atomic int64_t claimed;
+
+int vmmi_budget_claim(unsigned pieces)
+{
+  if (atomic_fetch_add(&claimed, pieces) + pieces > limit() / 4) {
+    atomic_fetch_sub(&claimed, pieces);
+    return -ENOMEM;
+  }
+  atomic_fetch_add_explicit(&used, pieces, memory_order_relaxed);
+  return 0;
+}
+
+void vmmi_budget_unclaim(unsigned pieces)
+{
+  atomic_fetch_sub(&claimed, pieces);
+  atomic_fetch_sub_explicit(&used, pieces, memory_order_relaxed);
 }
 
 bool vmmi_budget_is_exceeded(void)

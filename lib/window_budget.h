@@ -10,6 +10,11 @@
 /* A window shows more or fewer pieces.  => window locked, or closing */
 void vmmi_budget_add(struct vmmi_window *window, int64_t pieces);
 
+/* Mappings beside the records of windows, that no trim takes: a quarter of the
+ * budget at most.  Claim: -ENOMEM, and nothing is claimed. */
+int vmmi_budget_claim(unsigned pieces);
+void vmmi_budget_unclaim(unsigned pieces);
+
 /* => whether windows use more than they should; a few instructions */
 bool vmmi_budget_is_exceeded(void);
 

@@ -127,14 +127,13 @@ void vmmi_window_put(struct vmmi_window *window)
 }
 
 bool vmmi_window_fits(const struct vmmi_window *window,
-                      const struct vmm_space *space)
+                      const struct vmmi_window_place *place)
 {
-  const struct vmm_space_options *want = &space->options;
   const char *end = (const char *)window->reserved + window->reserved_nbytes;
 
-  return vmmi_is_aligned((uintptr_t)window->base, want->base_align) &&
-         want->guard_below <= window->guard_below &&
-         want->size + want->guard_above <= (uint64_t)(end - window->base);
+  return vmmi_is_aligned((uintptr_t)window->base, place->align) &&
+         place->guard_below <= window->guard_below &&
+         place->size + place->guard_above <= (uint64_t)(end - window->base);
 }
 
 void vmmi_window_attach(struct vmmi_window *window, struct vmm_space *space,

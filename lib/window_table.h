@@ -57,9 +57,9 @@ int vmmi_window_table_next(_Atomic uint64_t *words, unsigned *place);
 struct vmmi_window *vmmi_window_get(bool holds);
 void vmmi_window_put(struct vmmi_window *window);
 
-/* => whether the reservation has room for the space, as its options want it */
+/* => whether the reservation has room for what is to lie there */
 bool vmmi_window_fits(const struct vmmi_window *window,
-                      const struct vmm_space *space);
+                      const struct vmmi_window_place *place);
 
 /* The window, of no space, becomes one of the space: record is an empty one of it.
  * => the space has a table */

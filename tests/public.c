@@ -64,6 +64,9 @@
   X(tracker_race) \
   X(trampoline) \
   X(version) \
+  X(view) \
+  X(view_enter) \
+  X(view_race) \
   X(watch) \
   X(wire)
 

@@ -21,7 +21,7 @@ extern "C" {
 struct vmm_guest_thread;
 
 struct vmm_guest_thread_options {
-  vmm_addr_t stack; /* guest addresses of its supervisor stack, aligned to 4 KiB; */
+  vmm_addr_t stack; /* its supervisor stack, as for vmm_hart_set_stack(), upwards */
   uint64_t stack_nbytes; /* ... 0: none */
   uint64_t reserved[6];
 };
@@ -55,8 +55,14 @@ VMM_API int vmm_guest_thread_destroy(struct vmm_guest_thread *thread);
  * A hart that was given another thread gets its own one back with
  * vmm_hart_set_thread(hart, own), where own is what vmm_hart_thread() gave at first.
  *
+ * Where the hart has views (<vmm/view.h>) and runs a space by them, the guest
+ * thread's supervisor stack takes the place of the last one's, with sp where it was
+ * left.
+ *
  * -EPERM   the hart is another host thread's
- * -EBUSY   another hart runs the guest thread, or it is the own one of another
+ * -EBUSY   another hart runs the guest thread, or it is the own one of another; the
+ *          user's view is active
+ * Others of vmm_hart_set_stack() for its stack, in the space that the hart runs
  */
 VMM_API int vmm_hart_set_thread(struct vmm_hart *hart,
                                 struct vmm_guest_thread *thread);

@@ -27,6 +27,7 @@ enum {
   VMM_HART_USER = 1 << 1,    /* they hide VMM_SUPERVISOR memory */
   VMM_HART_INVALID = 1 << 2, /* they hold invalid entries: new mappings are lazy */
   VMM_HART_EAGER = 1 << 3,   /* and yet each new mapping goes to them at once */
+  VMM_HART_VIEWS = 1 << 4,   /* a user and a supervisor window: <vmm/view.h> */
 };
 
 /*
@@ -45,16 +46,20 @@ struct vmm_hart_options {
   uint32_t tag_bits;    /* 1 to 8: 2^tag_bits windows at most; 0: 4 */
   uint64_t window_size; /* bytes of the largest space that its windows must hold;
                            0: each is made as its space needs it */
-  uint64_t reserved[8];
+  uint64_t displacement; /* with VMM_HART_VIEWS: bytes, a multiple of the host's
+                            page, by which guest addressing may miss the user
+                            window on either side; 0: 2 GiB */
+  uint64_t reserved[7];
 };
 
 /*
  * Makes the calling thread's hart.  options may be NULL: it shares the spaces'
  * windows.  Address space for a window is reserved when its tag is first given: in
- * the end 2^tag_bits times the largest space with its guards.
+ * the end 2^tag_bits times the largest space with its guards; twice that and the
+ * displacements for VMM_HART_VIEWS.
  *
  * -EINVAL  tag_bits above 8, or set without VMM_HART_WINDOWS, as window_size or
- *          another flag
+ *          another flag; VMM_HART_USER with VMM_HART_VIEWS, displacement without
  * -EEXIST  the thread has a hart
  * -ENOSPC  1024 harts are there
  * -E2BIG   2^tag_bits windows of window_size are more than the host's address range
@@ -78,7 +83,8 @@ VMM_API struct vmm_hart *vmm_hart_current(void);
 /*
  * Turns the hart to a space, or, if it is NULL, to none.  *base (which may be NULL)
  * becomes the host address of the space's guest address 0 for this hart: of its own
- * window, or of the space's; NULL where there is no window (VMM_CHECKED).
+ * window (the user's, if it has two), or of the space's; NULL where there is no window
+ * (VMM_CHECKED).
  *
  * If the hart has a live tag for the space this takes no lock and calls nothing of
  * the host, and the window is as it was left.  If not, the next tag is given.  When
@@ -87,9 +93,9 @@ VMM_API struct vmm_hart *vmm_hart_current(void);
  * one, so take it anew each time.
  *
  * -EINVAL  not a space, or destroyed     -EPERM  the hart is another thread's
- * -EBUSY   the space is being destroyed
- * -E2BIG   the space is larger than window_size, or 2^tag_bits windows as large as it
- *          are more than the host's address range
+ * -EBUSY   the space is being destroyed; the hart's user view is active
+ * -E2BIG   the space is larger than window_size, or its guard_below than displacement,
+ *          or 2^tag_bits windows as large as it are more than the host's address range
  * -ENOMEM  the host can't reserve the window, or has no memory
  */
 VMM_API int vmm_hart_set_space(struct vmm_hart *hart, struct vmm_space *space,

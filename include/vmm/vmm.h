@@ -27,6 +27,7 @@
 #include <vmm/tracker.h>
 #include <vmm/trampoline.h>
 #include <vmm/types.h>
+#include <vmm/view.h>
 #include <vmm/watch.h>
 
 #endif
