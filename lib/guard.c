@@ -151,7 +151,7 @@ int vmm_stack_destroy(void *stack, size_t nbytes)
     return vmmi_error(-EINVAL, "stack: not one of vmm_stack_create()", 0);
   if (is_in_use(&span))
     return vmmi_error(-EINVAL, "stack: the thread runs on it", 0);
-  error = vmmi_os_release((char *)stack - host_page(), host_page() + nbytes);
+  error = vmmi_os_try_release((char *)stack - host_page(), host_page() + nbytes);
   return error != 0 ? vmmi_error(-ENOMEM, "stack: munmap", -error) : 0;
 }
 

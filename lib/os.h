@@ -23,7 +23,14 @@ void vmmi_os_pretend_page_shift(unsigned shift);
 int vmmi_os_reserve(void **at, void *want, size_t nbytes, size_t align);
 /* Makes a part of a reservation inaccessible again, dropping what was there. */
 int vmmi_os_rereserve(void *at, size_t nbytes);
-int vmmi_os_release(void *at, size_t nbytes);
+/* Gives memory back: if the host refuses, later, and nobody can access it then. */
+void vmmi_os_release(void *at, size_t nbytes);
+/* The same, now or not at all.  -ENOMEM */
+int vmmi_os_try_release(void *at, size_t nbytes);
+/* Tries again what was refused; a load where nothing was. */
+void vmmi_os_release_again(void);
+/* A child has other mappings. */
+void vmmi_os_forget_left(void);
 
 /* Private zero-filled memory of the library's own, inherited by fork. */
 int vmmi_os_alloc(void **at, size_t nbytes);

@@ -141,6 +141,7 @@ int vmmi_os_reserve(void **at, void *want, size_t nbytes, size_t align)
 {
   int error;
 
+  vmmi_os_release_again();
   if (want == NULL) {
     error = map_aligned(at, nbytes, PROT_NONE, align);
     return error != 0 ? error : hide_or_release(*at, nbytes);
@@ -162,15 +163,6 @@ int vmmi_os_rereserve(void *at, size_t nbytes)
   assert_page(at, 0);
   error = map(&got, at, nbytes, PROT_NONE, reserve_flags | MAP_FIXED, -1, 0);
   return error != 0 ? error : hide(at, nbytes);
-}
-
-int vmmi_os_release(void *at, size_t nbytes)
-{
-  int saved = errno;
-
-  if (vmmi_inject(VMM_TEST_MUNMAP))
-    return -ENOMEM;
-  return result(munmap(at, nbytes), saved);
 }
 
 int vmmi_os_alloc(void **at, size_t nbytes)
@@ -337,4 +329,5 @@ void vmmi_os_end_child(void)
 
   if (page != NULL)
     *page = 1;
+  vmmi_os_forget_left(); /* windows are not there, the rest is little */
 }

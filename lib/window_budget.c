@@ -136,7 +136,7 @@ void vmmi_budget_make_reserve(void)
 void vmmi_budget_open_reserve(void)
 {
   pthread_mutex_lock(&reserve_lock);
-  if (reserve != NULL && vmmi_os_release(reserve, reserve_nbytes()) == 0)
+  if (reserve != NULL && vmmi_os_try_release(reserve, reserve_nbytes()) == 0)
     reserve = NULL;
 }
 
