@@ -42,7 +42,7 @@ static inline void open_nowhere(int prot)
 }
 
 /* A write that no exception table names. */
-static __attribute__((noinline)) void plain_write(char *at)
+static __attribute__((noinline, unused)) void plain_write(char *at)
 {
   *(volatile char *)at = 1;
   __asm__ volatile("" : : : "memory"); /* a handler may have changed anything */

@@ -34,6 +34,7 @@
   X(pin) \
   X(policy) \
   X(process_fork) \
+  X(process_fork_race) \
   X(pte) \
   X(race) \
   X(random) \

@@ -1,48 +1,10 @@
 /*
  * Copies of the process with copies of its spaces: what is the child's own, what
- * stays shared, what is where it was, and what is refused.
+ * stays shared, what is where it was, and from where it is refused.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "process_copy.h"
 
-#include "faults.h"
-
-#define OTHER 0x1000000
-enum { PAGES = 64 };
-
-/* A child that has all runs the function.  => its exit status; -1: it was killed */
-static int in_copy(void (*function)(void))
-{
-  int child, status;
-
-  fflush(NULL);
-  child = vmm_process_fork();
-  if (child == 0) {
-    alarm(120);
-    function();
-    _exit(0);
-  }
-  ck_assert_msg(child > 0, "%d: %s", child, vmm_error_text());
-  ck_assert_int_eq(waitpid(child, &status, 0), child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-#define must(what)                                                             \
-  do {                                                                         \
-    if (!(what)) {                                                             \
-      fprintf(stderr, "child: line %d: %s\n", __LINE__, #what);                \
-      _exit(1);                                                                \
-    }                                                                          \
-  } while (0)
-
-/* What parent and child share: which one a test works on. */
-static struct vmm_space *space, *second;
-static struct vmm_object *object;
 static struct vmm_tracker *tracker;
 static struct vmm_snapshot *snapshot;
 static struct vmm_pin *pin;
@@ -96,34 +58,6 @@ START_TEST(child_has_copies_and_neither_sees_the_others_writes)
   end_world();
 }
 END_TEST
-
-static void look_at_mirrors(void)
-{
-  must(vmm_test_get(space, AT) == 7);
-  vmm_test_set(space, AT, 8);
-  must(vmm_test_get(space, OTHER) == 8);
-  must(vmm_test_get(second, AT + page) == 8);
-  must(*(char *)vmm_debug_ptr(second, AT + page) == 8);
-  must(vmm_check(space, 0, 0) == 0 && vmm_check(second, 0, 0) == 0);
-}
-
-static void make_mirrors(uint32_t object_flags)
-{
-  struct vmm_object_options how = { .flags = object_flags };
-  struct vmm_map_options options = { .rights = RW };
-  vmm_addr_t at = AT;
-
-  space = vmm_test_space(1 << 26, VMM_EXACT);
-  second = vmm_test_space(1 << 26, 0);
-  page = vmm_space_page_size(space);
-  ck_assert_ok(vmm_object_create(&object, PAGES * page, &how));
-  options.object = object;
-  ck_assert_ok(vmm_map(space, &at, PAGES * page, &options));
-  at = OTHER;
-  ck_assert_ok(vmm_map(space, &at, PAGES * page, &options));
-  at = AT + page;
-  ck_assert_ok(vmm_map(second, &at, PAGES * page, &options));
-}
 
 START_TEST(mirrors_and_several_spaces_are_mirrors_in_the_child)
 {
@@ -318,106 +252,6 @@ START_TEST(process_without_a_space_is_forked_plainly)
 }
 END_TEST
 
-/* ---- pagers ---- */
-
-static _Atomic unsigned fills;
-static _Atomic bool may_fill;
-
-/* The second page is not given before may_fill. */
-static int fill_page(uint64_t offset, void *to, size_t nbytes, void *arg)
-{
-  (void)arg;
-  atomic_fetch_add(&fills, 1);
-  while (offset == page && !atomic_load(&may_fill))
-    sched_yield();
-  memset(to, (int)(1 + offset / page), nbytes);
-  return 0;
-}
-
-static int keep_page(uint64_t offset, const void *from, size_t nbytes, void *arg)
-{
-  (void)arg;
-  return offset == 0 && nbytes == page && *(const char *)from == 9 ? 0 : -EIO;
-}
-
-static void make_pager(uint32_t flags)
-{
-  struct vmm_pager_options options = { .nbytes = 4 * page,
-                                       .flags = flags,
-                                       .fill = fill_page,
-                                       .write_back = keep_page };
-  struct vmm_map_options map = { .rights = RW };
-  vmm_addr_t at = OTHER;
-
-  ck_assert_ok(vmm_pager_create(&object, &options));
-  map.object = object;
-  ck_assert_ok(vmm_map(space, &at, 4 * page, &map));
-}
-
-static void use_pager(void)
-{
-  unsigned before = atomic_load(&fills);
-
-  must(vmm_test_get(space, OTHER) == 7);
-  must(atomic_load(&fills) == before);
-  must(vmm_test_get(space, OTHER + 2 * page) == 3);
-  must(atomic_load(&fills) == before + 1);
-  vmm_test_set(space, OTHER, 9);
-  must(vmm_object_flush(object, 0, 4 * page) == 0);
-  must(vmm_check(space, 0, 0) == 0);
-  must(vmm_space_destroy(space) == 0);
-  must(vmm_pager_destroy(object) == 0);
-}
-
-START_TEST(pager_works_on_in_the_child)
-{
-  space = space_with(1, RW);
-  make_pager(_i == 0 ? 0 : VMM_PAGER_INLINE);
-  vmm_test_set(space, OTHER, 7);
-  ck_assert_int_eq(in_copy(use_pager), 0);
-  ck_assert_uint_eq(vmm_test_get(space, OTHER), 7);
-  ck_assert_uint_eq(atomic_load(&fills), 1);
-  vmm_test_set(space, OTHER, 9);
-  end_world();
-}
-END_TEST
-
-static void *touch_second(void *arg)
-{
-  (void)arg;
-  return vmm_test_get(space, OTHER + page) == 2 ? NULL : &space;
-}
-
-static void fill_again(void)
-{
-  struct vmm_pager_stats stats = { .struct_size = sizeof(stats) };
-
-  atomic_store(&may_fill, true);
-  must(vmm_pager_stats(object, &stats) == 0 && stats.resident == 0);
-  must(vmm_test_get(space, OTHER + page) == 2);
-  must(atomic_load(&fills) == 2);
-  must(vmm_check(space, 0, 0) == 0);
-}
-
-START_TEST(page_that_is_just_filled_is_filled_again_in_the_child)
-{
-  pthread_t thread;
-  void *wrong;
-
-  space = space_with(1, RW);
-  make_pager(_i == 0 ? 0 : VMM_PAGER_INLINE);
-  ck_assert_int_eq(pthread_create(&thread, NULL, touch_second, NULL), 0);
-  while (atomic_load(&fills) == 0)
-    sched_yield();
-  ck_assert_int_eq(in_copy(fill_again), 0);
-  atomic_store(&may_fill, true);
-  pthread_join(thread, &wrong);
-  ck_assert_ptr_null(wrong);
-  ck_assert_uint_eq(atomic_load(&fills), 1);
-  end_world();
-}
-END_TEST
-
 /* ---- from where ---- */
 
 static int result_in_callback;
@@ -486,164 +320,6 @@ START_TEST(guarded_call_goes_on_in_both)
 }
 END_TEST
 
-/* ---- failing ---- */
-
-static unsigned count_entries(const char *path)
-{
-  DIR *dir = opendir(path);
-  unsigned n = 0;
-
-  ck_assert_ptr_nonnull(dir);
-  while (readdir(dir) != NULL)
-    n++;
-  closedir(dir);
-  return n;
-}
-
-static void survive_failing(unsigned call, uint64_t count)
-{
-  unsigned descriptors = count_entries("/proc/self/fd");
-  uint64_t nth = 1;
-  int child;
-
-  for (;; nth++) {
-    int status;
-
-    ck_assert_ok(vmm_test_fail(call, nth, count));
-    child = vmm_process_fork();
-    if (child == 0) {
-      vmm_test_fail(call, 0, 0);
-      look_at_mirrors();
-      _exit(0);
-    }
-    ck_assert_ok(vmm_test_fail(call, 0, 0));
-    ck_assert_uint_eq(count_entries("/proc/self/fd"), descriptors);
-    if (child > 0) {
-      ck_assert_int_eq(waitpid(child, &status, 0), child);
-      ck_assert_int_eq(status, 0);
-      return;
-    }
-    ck_assert_msg(child == -ENOMEM || child == -EMFILE || child == -EAGAIN ||
-                      child == -ENOSPC, "call %u, number %u: %d", call,
-                  (unsigned)nth, child);
-    ck_assert_int_eq(waitpid(-1, &status, WNOHANG), -1); /* no child is left */
-    ck_assert_uint_lt(nth, 100);
-  }
-}
-
-START_TEST(host_call_that_fails_leaves_no_child)
-{
-  make_mirrors(VMM_OBJECT_EXPORT);
-  ck_assert_ok(vmm_map_anon(space, 0x2000000, 2 * page, RW | VMM_WIRED));
-  vmm_test_set(space, AT, 7);
-  for (unsigned call = 0; call < VMM_TEST_CALLS; call++)
-    survive_failing(call, _i == 0 ? 1 : UINT64_MAX);
-  ck_assert_uint_eq(vmm_test_get(second, AT + page), 7);
-  end_world();
-}
-END_TEST
-
-static char *place; /* vmm_space_base() tells nothing in there */
-
-static void take_the_place(void)
-{
-  mmap(place, 4096, PROT_NONE,
-       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-}
-
-START_TEST(place_that_is_taken_in_the_child_is_eexist)
-{
-  int status;
-
-  space = space_with(PAGES, RW);
-  vmm_test_set(space, AT, 1);
-  place = vmm_space_base(space);
-  ck_assert_int_eq(pthread_atfork(NULL, NULL, take_the_place), 0);
-  ck_assert_error(vmm_process_fork(), EEXIST);
-  ck_assert_str_eq(vmm_error_text(),
-                   "process fork: mmap of a window: File exists");
-  ck_assert_int_eq(waitpid(-1, &status, 0), -1);
-  ck_assert_uint_eq(vmm_test_get(space, AT), 1);
-  end_world();
-}
-END_TEST
-
-/* ---- threads ---- */
-
-static _Atomic bool stop;
-
-/* Faults, and changes what is mapped, in a part of its own. */
-static void *churn(void *arg)
-{
-  vmm_addr_t at = 0x800000 + (uintptr_t)arg * 0x400000;
-  uint8_t byte = 0;
-
-  while (!atomic_load(&stop)) {
-    if (vmm_map_anon(space, at, 8 * page, RW) != 0)
-      abort();
-    for (unsigned i = 0; i < 8; i++)
-      vmm_test_set(space, at + i * page, ++byte);
-    if (vmm_protect(space, at, 4 * page, VMM_READ) != 0 ||
-        vmm_pages(space, at, 8 * page, VMM_PTE_MODIFIED, NULL) < 0 ||
-        vmm_test_get(space, at + 7 * page) != byte ||
-        vmm_unmap(space, at, 8 * page) != 0)
-      abort();
-  }
-  return NULL;
-}
-
-static void be_whole(void)
-{
-  must(vmm_check(space, 0, 0) == 0);
-  for (unsigned i = 0; i < PAGES; i++)
-    must(vmm_test_get(space, AT + i * page) == i);
-  must(vmm_unmap(space, 0, vmm_space_size(space)) == 0);
-  must(vmm_check(space, 0, 0) == 0);
-  must(vmm_space_destroy(space) == 0);
-}
-
-START_TEST(other_threads_wait_and_leave_nothing_half_done)
-{
-  pthread_t threads[3];
-
-  space = space_with(PAGES, RW);
-  for (unsigned i = 0; i < PAGES; i++)
-    vmm_test_set(space, AT + i * page, (uint8_t)i);
-  for (uintptr_t i = 0; i < 3; i++)
-    ck_assert_int_eq(pthread_create(&threads[i], NULL, churn, (void *)i), 0);
-  for (unsigned i = 0; i < 24; i++)
-    ck_assert_int_eq(in_copy(be_whole), 0);
-  atomic_store(&stop, true);
-  for (unsigned i = 0; i < 3; i++)
-    pthread_join(threads[i], NULL);
-  end_world();
-}
-END_TEST
-
-static void *fork_by_thread(void *arg)
-{
-  (void)arg;
-  for (unsigned i = 0; i < 8; i++)
-    if (in_copy(be_whole) != 0)
-      abort();
-  return NULL;
-}
-
-START_TEST(two_threads_fork_at_once)
-{
-  pthread_t threads[2];
-
-  space = space_with(PAGES, RW);
-  for (unsigned i = 0; i < PAGES; i++)
-    vmm_test_set(space, AT + i * page, (uint8_t)i);
-  for (unsigned i = 0; i < 2; i++)
-    ck_assert_int_eq(pthread_create(&threads[i], NULL, fork_by_thread, NULL), 0);
-  for (unsigned i = 0; i < 2; i++)
-    pthread_join(threads[i], NULL);
-  end_world();
-}
-END_TEST
-
 Suite *vmm_suite_process_fork(void);
 
 Suite *vmm_suite_process_fork(void)
@@ -662,15 +338,8 @@ Suite *vmm_suite_process_fork(void)
   tcase_add_test(tcase, wired_memory_is_wired_in_the_child);
   tcase_add_test(tcase, child_may_fork_again_and_by_plain_fork_is_estale);
   tcase_add_test(tcase, process_without_a_space_is_forked_plainly);
-  tcase_add_loop_test(tcase, pager_works_on_in_the_child, 0, 2);
-  tcase_add_loop_test(
-      tcase, page_that_is_just_filled_is_filled_again_in_the_child, 0, 2);
   tcase_add_test(tcase, callback_that_forks_is_refused);
   tcase_add_test(tcase, guarded_call_goes_on_in_both);
-  tcase_add_loop_test(tcase, host_call_that_fails_leaves_no_child, 0, 2);
-  tcase_add_test(tcase, place_that_is_taken_in_the_child_is_eexist);
-  tcase_add_test(tcase, other_threads_wait_and_leave_nothing_half_done);
-  tcase_add_test(tcase, two_threads_fork_at_once);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -50,7 +50,8 @@ VMM_API int vmm_space_fork(struct vmm_space **child, struct vmm_space *parent);
  * leaves it.  Page tables, with young, dirty and trackers' bits, are as they were;
  * windows start empty, but wired memory is wired again; the price is that of a copy
  * of all that is resident.  Of threads only the calling one exists in the child, as
- * after fork(), with its attachment and its guarded calls.
+ * after fork(), with its attachment, its guarded calls and its hart; the harts of others
+ * have ended.
  *
  * A pager has a thread of its own in the child too, which calls the same callbacks:
  * see to it that parent and child don't keep different pages in one place.  What it
