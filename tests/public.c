@@ -24,6 +24,7 @@
   X(hart_race) \
   X(hart_tags) \
   X(inject) \
+  X(inject_calls) \
   X(limits) \
   X(map) \
   X(object) \

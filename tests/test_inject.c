@@ -1,63 +1,8 @@
 /*
- * Every operation with every host call failing, the Nth for N = 1, 2, ... until it
- * passes, once and from then on: a documented error, every rule kept, nothing lost,
- * no descriptor left, and the same operation fine when the host is well again.
+ * Every operation on memory with every host call failing: see inject.h.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include "vmm_test.h"
-
-#define PAGE 4096u
-#define AT 0x40000000u
-#define PAGES 16u
-#define FREE 0x50000000u
-
-/* What an operation works on. */
-struct world {
-  struct vmm_space *space;
-  struct vmm_object *object;
-  int fd;
-  /* what it made, to be ended */
-  struct vmm_space *made_space;
-  struct vmm_object *made_object;
-  struct vmm_tracker *made_tracker;
-  struct vmm_pin *made_pin;
-};
-
-static void begin(struct world *world)
-{
-  struct vmm_map_options options = { .rights = VMM_READ | VMM_WRITE };
-  vmm_addr_t va = AT + PAGES * PAGE;
-
-  memset(world, 0, sizeof(*world));
-  world->space = vmm_test_space(1ull << 32, VMM_EXACT);
-  ck_assert_ok(vmm_map_anon(world->space, AT, PAGES * PAGE,
-                            VMM_READ | VMM_WRITE));
-  ck_assert_ok(vmm_object_create(&world->object, PAGES * PAGE, NULL));
-  options.object = world->object;
-  ck_assert_ok(vmm_map(world->space, &va, PAGES * PAGE, &options));
-  for (unsigned i = 0; i < 2 * PAGES; i += 2)
-    vmm_test_set(world->space, AT + i * PAGE, (uint8_t)(i + 1));
-  world->fd = memfd_create("test", 0);
-  ck_assert_int_eq(ftruncate(world->fd, PAGE), 0);
-}
-
-static void end(struct world *world)
-{
-  vmm_unpin(world->made_pin);
-  vmm_tracker_destroy(world->made_tracker);
-  if (world->made_space != NULL)
-    vmm_test_end(world->made_space);
-  vmm_object_release(world->made_object);
-  vmm_object_release(world->object);
-  vmm_test_end(world->space);
-  close(world->fd);
-}
+#include "inject.h"
 
 /* ---- the operations ---- */
 
@@ -191,10 +136,7 @@ static int attach_thread(struct world *w)
   return error;
 }
 
-static const struct operation {
-  const char *name;
-  int (*run)(struct world *world);
-} operations[] = {
+static const struct operation operations[] = {
   { "space create", create_space },   { "space fork", fork_space },
   { "object create", create_object }, { "object export", export_object },
   { "object from fd", open_object },  { "map", map_memory },
@@ -207,62 +149,6 @@ static const struct operation {
   { "track object", track_object },   { "attach", attach_thread },
 };
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
-
-/* ---- the proof ---- */
-
-static unsigned open_descriptors(void)
-{
-  DIR *dir = opendir("/proc/self/fd");
-  unsigned n = 0;
-
-  ck_assert_ptr_nonnull(dir);
-  while (readdir(dir) != NULL)
-    n++;
-  closedir(dir);
-  return n;
-}
-
-static void fail_one(const struct operation *operation, unsigned call,
-                     uint64_t count)
-{
-  for (uint64_t nth = 1;; nth++) {
-    unsigned descriptors = open_descriptors();
-    struct world world;
-    uint64_t before;
-    bool reached;
-    int error;
-
-    begin(&world);
-    before = vmm_test_count(call);
-    vmm_test_fail(call, nth, count);
-    error = operation->run(&world);
-    vmm_test_fail(call, 0, 0);
-    reached = vmm_test_count(call) - before >= nth;
-    ck_assert_msg(error == 0 || error == -ENOMEM || error == -EMFILE ||
-                      error == -ENOSPC,
-                  "%s, call %u, number %u: %d", operation->name, call,
-                  (unsigned)nth, error);
-    ck_assert_msg(error == 0 || reached, "%s fails by itself", operation->name);
-    ck_assert_ok(vmm_check(world.space, 0, 0));
-    if (error != 0) /* the host is well again */
-      ck_assert_msg(operation->run(&world) == 0, "%s, call %u, number %u: %s",
-                    operation->name, call, (unsigned)nth, vmm_error_text());
-    end(&world);
-    ck_assert_uint_eq(open_descriptors(), descriptors);
-    if (!reached)
-      return;
-    ck_assert_uint_lt(nth, 1000);
-  }
-}
-
-/* What is made once a process does not count. */
-static void warm_up(void)
-{
-  struct world world;
-
-  begin(&world);
-  end(&world);
-}
 
 START_TEST(a_host_call_that_fails_once_is_survived)
 {
