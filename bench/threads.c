@@ -1,6 +1,7 @@
 /*
- * Threads that take first-touch faults at once, each in memory of its own, in one
- * exact space.  The ratio is to what one thread does.
+ * Threads that take first-touch faults at once, or revoke the right to write and fault
+ * again, each in memory of its own, in one exact space.  The ratio is to what one
+ * thread does.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -29,17 +30,44 @@ static void *touch(void *arg)
   return NULL;
 }
 
+/* Cleans so many pages at once, then writes them. */
+static void revoke(char *at, vmm_addr_t va, unsigned npages)
+{
+  uint64_t page = vmm_space_page_size(space);
+  unsigned i, k;
+
+  for (i = 0; i < NPAGES; i += npages) {
+    bench_need(vmm_pages(space, va + i * page, npages * page, VMM_PTE_MODIFIED,
+                         NULL), "vmm_pages");
+    for (k = 0; k < npages; k++)
+      *(volatile char *)(at + (i + k) * page) = 1;
+  }
+}
+
+static unsigned revoked; /* pages that are cleaned at once */
+
+static void *revoke_and_touch(void *arg)
+{
+  vmm_addr_t va = (uintptr_t)arg * STRIDE;
+
+  pthread_barrier_wait(&ready);
+  revoke(vmm_space_base(space) + va, va, revoked);
+  pthread_barrier_wait(&ready);
+  return NULL;
+}
+
 /* => faults a second of all threads together, in thousands */
-static double measure(unsigned nthreads)
+static double measure(unsigned nthreads, void *(*run)(void *))
 {
   pthread_t threads[MAX_THREADS];
   double start, end;
   uintptr_t i;
 
-  bench_need(vmm_discard(space, 0, MAX_THREADS * STRIDE), "vmm_discard");
+  if (run == touch)
+    bench_need(vmm_discard(space, 0, MAX_THREADS * STRIDE), "vmm_discard");
   pthread_barrier_init(&ready, NULL, nthreads + 1);
   for (i = 0; i < nthreads; i++)
-    if (pthread_create(&threads[i], NULL, touch, (void *)i) != 0)
+    if (pthread_create(&threads[i], NULL, run, (void *)i) != 0)
       exit(EXIT_FAILURE);
   pthread_barrier_wait(&ready);
   start = bench_now();
@@ -51,28 +79,39 @@ static double measure(unsigned nthreads)
   return 1e6 * nthreads * NPAGES / (end - start);
 }
 
+/* With 1, 2 and 4 threads. */
+static void compare(const char *what, void *(*run)(void *))
+{
+  double values[3][ROUNDS], one = 0;
+  unsigned i, n;
+
+  measure(MAX_THREADS, run);
+  for (i = 0; i < ROUNDS; i++)
+    for (n = 0; n < 3; n++)
+      values[n][i] = measure(1u << n, run);
+  for (n = 0; n < 3; n++) {
+    double median = bench_median(values[n], ROUNDS);
+    char name[64];
+
+    one = n == 0 ? median : one;
+    snprintf(name, sizeof(name), "%s, %u thread%s", what, 1u << n,
+             n == 0 ? "" : "s");
+    bench_print(name, median, "1000/s", median / one);
+  }
+}
+
 int main(void)
 {
   struct vmm_space_options options = { .flags = VMM_EXACT };
-  double values[3][ROUNDS], one = 0;
-  unsigned i, n;
 
   bench_need(vmm_space_create(&space, &options), "vmm_space_create");
   bench_need(vmm_map_anon(space, 0, MAX_THREADS * STRIDE,
                           VMM_READ | VMM_WRITE), "vmm_map_anon");
-  measure(MAX_THREADS);
-  for (i = 0; i < ROUNDS; i++)
-    for (n = 0; n < 3; n++)
-      values[n][i] = measure(1u << n);
-  for (n = 0; n < 3; n++) {
-    double median = bench_median(values[n], ROUNDS);
-    char name[48];
-
-    one = n == 0 ? median : one;
-    snprintf(name, sizeof(name), "first touches, %u thread%s", 1u << n,
-             n == 0 ? "" : "s");
-    bench_print(name, median, "1000/s", median / one);
-  }
+  compare("first touches", touch);
+  revoked = 1;
+  compare("revoke a page and fault", revoke_and_touch);
+  revoked = 64;
+  compare("revoke 64 pages and fault", revoke_and_touch);
   bench_need(vmm_space_destroy(space), "vmm_space_destroy");
   return 0;
 }
