@@ -21,10 +21,26 @@ static void forget_work(struct vmmi_pager *pager, uint32_t i)
   }
 }
 
+/* The access that it belonged to has ended with its thread.  A hold that is the last
+ * one stays: nobody would end the object. */
+static void forget_access(struct vmm_object *object, struct vmm_space *space)
+{
+  if (space == NULL)
+    return;
+  atomic_fetch_sub(&space->users, 1);
+  if (atomic_load(&object->holds) > 1)
+    atomic_fetch_sub(&object->holds, 1);
+}
+
 static void forget_threads(struct vmmi_pager *pager)
 {
   uint32_t i = 0;
 
+  for (struct vmmi_wait *wait = pager->waits; wait != NULL; wait = wait->next)
+    forget_access(pager->object, wait->space);
+  for (struct vmmi_pager_call *call = pager->calls; call != NULL;
+       call = call->next)
+    forget_access(pager->object, call->space);
   pager->waits = NULL;
   pager->calls = NULL;
   pager->queue_first = 0;

@@ -30,6 +30,7 @@
   X(object) \
   X(pager) \
   X(pager_evict) \
+  X(pager_fork) \
   X(pager_random) \
   X(pager_wait) \
   X(pin) \

@@ -60,8 +60,7 @@ VMM_API int vmm_space_fork(struct vmm_space **child, struct vmm_space *parent);
  * Other threads wait meanwhile where they fault or call; what they write silently,
  * by a window or a pin, may or may not be in the child's copy, store by store.  What
  * a call of theirs held that is in a callback just now, or waits for a pager (the pages
- * of a vmm_pin that is not complete, the space that it works on), stays held in the
- * child.
+ * of a vmm_pin that is not complete), stays held in the child.
  *
  * => the child's number, or 0 in the child.  The caller waits until the child has
  *    all its memory: after an error there is no child.  (There may have been one, so
