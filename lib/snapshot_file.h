@@ -63,6 +63,7 @@ enum {
   VMMI_FILE_HUGE = 1 << 1,
   VMMI_FILE_EXACT = 1 << 2,
   VMMI_FILE_NOT_INHERITED = 1 << 3,
+  VMMI_FILE_SUPERVISOR = 1 << 4,
 };
 
 static inline void vmmi_file_put32(uint8_t *at, uint32_t n)

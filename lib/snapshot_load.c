@@ -10,6 +10,7 @@
 
 #include <vmm/space.h>
 
+#include "lazy.h"
 #include "tracker.h"
 
 /* ---- into a space ---- */
@@ -80,7 +81,7 @@ static void give_image_page(struct vmm_space *space, struct vmmi_leaf *leaf,
                             vmm_addr_t va, vmm_pte_t pte)
 {
   struct vmmi_region *region = vmmi_region_at(space->regions, va);
-  vmm_pte_t bits = vmmi_pte_rights(region->rights) | VMM_PTE_MODIFIED |
+  vmm_pte_t bits = vmmi_region_bits(region) | VMM_PTE_MODIFIED |
                    vmmi_tracker_watch(region, va, space->page_nbytes).all;
 
   atomic_store(&leaf->pte[vmmi_leaf_index(&space->pt, va)],
@@ -125,6 +126,7 @@ static int apply_image(struct vmmi_image *image)
        va += VMMI_CHUNK_SIZE)
     give_leaf(image, leaf, va);
   vmmi_count(&space->counters.frames, image->npages);
+  vmmi_lazy_note(space, 0, space->size);
   return 0;
 }
 

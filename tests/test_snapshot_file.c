@@ -437,6 +437,61 @@ START_TEST(forks_of_a_loaded_space_are_its_own)
 }
 END_TEST
 
+START_TEST(a_window_of_invalid_entries_sees_what_a_load_maps)
+{
+  struct vmm_hart_options options = { .flags = VMM_HART_WINDOWS |
+                                               VMM_HART_INVALID };
+  struct vmm_space *space = space_with_pages(0);
+  struct files files = make_folder();
+  struct vmm_hart *hart;
+  uint8_t byte;
+  char *base;
+
+  save_now(space, files.path);
+  ck_assert_ok(vmm_unmap(space, AT, PAGES * PAGE));
+  ck_assert_ok(vmm_hart_create(&hart, &options));
+  ck_assert_ok(vmm_hart_set_space(hart, space, &base));
+  vmm_try_load_u8(byte, base + AT, fault);
+  ck_abort_msg("%d where nothing is mapped", byte);
+fault: /* which the window remembers */
+  ck_assert_ok(vmm_snapshot_load(space, files.path, NULL));
+  ck_assert_uint_eq(*(volatile uint8_t *)(base + AT), 1);
+  ck_assert_uint_eq(*(volatile uint8_t *)(base + AT + 3 * PAGE), 4);
+  ck_assert_ok(vmm_hart_set_space(hart, NULL, NULL));
+  ck_assert_ok(vmm_hart_destroy(hart));
+  vmm_test_end(space);
+  remove_folder(&files);
+}
+END_TEST
+
+START_TEST(supervisor_memory_comes_back_hidden_from_the_user)
+{
+  struct vmm_hart_options options = { .flags = VMM_HART_WINDOWS | VMM_HART_USER };
+  struct vmm_space *space = vmm_test_space(1ull << 32, 0);
+  struct files files = make_folder();
+  struct vmm_hart *hart;
+  uint8_t byte;
+  char *base;
+
+  ck_assert_ok(vmm_map_anon(space, AT, 2 * PAGE, RW | VMM_SUPERVISOR));
+  ck_assert_ok(vmm_fill(space, AT, 1, PAGE, NULL));
+  save_now(space, files.path);
+  vmm_test_end(space);
+  space = load_new(files.path);
+  ck_assert_uint_eq(region_at(space, AT).flags & VMM_SUPERVISOR, VMM_SUPERVISOR);
+  ck_assert_uint_eq(vmm_test_get(space, AT), 1);
+  ck_assert_ok(vmm_hart_create(&hart, &options));
+  ck_assert_ok(vmm_hart_set_space(hart, space, &base));
+  vmm_try_load_u8(byte, base + AT, fault);
+  ck_abort_msg("%d for the user", byte);
+fault:
+  ck_assert_ok(vmm_hart_set_space(hart, NULL, NULL));
+  ck_assert_ok(vmm_hart_destroy(hart));
+  vmm_test_end(space);
+  remove_folder(&files);
+}
+END_TEST
+
 Suite *vmm_suite_snapshot_file(void);
 
 Suite *vmm_suite_snapshot_file(void)
@@ -459,6 +514,8 @@ Suite *vmm_suite_snapshot_file(void)
   tcase_add_test(tcase, code_that_a_load_changes_is_told);
   tcase_add_test(tcase, wired_memory_is_saved_and_loaded_unwired);
   tcase_add_test(tcase, forks_of_a_loaded_space_are_its_own);
+  tcase_add_test(tcase, supervisor_memory_comes_back_hidden_from_the_user);
+  tcase_add_test(tcase, a_window_of_invalid_entries_sees_what_a_load_maps);
   suite_add_tcase(suite, tcase);
   return suite;
 }

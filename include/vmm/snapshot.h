@@ -104,12 +104,12 @@ struct vmm_snapshot_options {
 /*
  * Saves a snapshot to a file at path.  The file holds what the snapshot holds: the
  * bytes of private memory; the regions with their rights, VMM_PRIVATE, VMM_HUGE,
- * VMM_EXACT, what vmm_inherit() said, and the cookies, as numbers; the size of the
- * space and of its page.  And the objects that the regions show, each once, however
- * many regions mirror it: by a name, or, if it is of vmm_object_create(), with its
- * bytes, as they are now, since a snapshot has none.  What an object with a name
- * holds is its own affair: a pager is to be flushed.  The file does not hold handlers,
- * trackers, notifiers, pins, and what is wired.
+ * VMM_EXACT, VMM_SUPERVISOR, what vmm_inherit() said, and the cookies, as numbers;
+ * the size of the space and of its page.  And the objects that the regions show, each
+ * once, however many regions mirror it: by a name, or, if it is of
+ * vmm_object_create(), with its bytes, as they are now, since a snapshot has none.
+ * What an object with a name holds is its own affair: a pager is to be flushed.  The
+ * file does not hold handlers, trackers, notifiers, pins, and what is wired.
  *
  * The file appears at path, or takes the place of the one that is there, in one
  * step, when all of it is on the disk: whatever happens meanwhile, a crash
@@ -118,7 +118,7 @@ struct vmm_snapshot_options {
  * Pages of zeros take no place in it.
  *
  * Any snapshot may be saved, while others are newer, and while other threads use the
- * space, which wait for the copy of a few pages at most.  The snapshot must not be
+ * space, which wait for a copy of 2 MiB at most.  The snapshot must not be
  * dropped meanwhile.  options may be NULL.
  *
  * -EINVAL  path is empty or something else than a file; a name has no end
@@ -127,7 +127,8 @@ struct vmm_snapshot_options {
  * -EIO     bytes can't be read, or written
  * -ENAMETOOLONG  path
  * -ENOMEM  no memory
- * and those of name, and -errno of open(), pwrite(), ftruncate(), fsync(), rename()
+ * and those of name, and -errno of open(), pwrite(), fsync(), rename(); an error of
+ * the folder's fsync(), the last step, leaves the new file at path
  */
 VMM_API int vmm_snapshot_save(struct vmm_snapshot *snapshot, const char *path,
                               const struct vmm_snapshot_options *options);
