@@ -77,6 +77,9 @@ enum vmm_verdict {
  * There it may call what is marked signal-safe, and vmm_protect(), vmm_pages(),
  * vmm_copyin(), vmm_copyout() and vmm_fixup(), which take no memory from malloc.
  * It must not call malloc or stdio, nor leave by longjmp.
+ *
+ * A handler that answers VMM_RETRY and changes nothing is asked again, as often as it
+ * does so: it may be waiting for another thread, and the library can't tell.
  */
 typedef enum vmm_verdict vmm_fault_handler(struct vmm_fault *fault, void *arg);
 
