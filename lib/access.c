@@ -198,7 +198,7 @@ static int transfer(struct transfer *t)
   return error;
 }
 
-static int tell(const struct transfer *t, unsigned when, size_t nbytes)
+static int tell_watches(const struct transfer *t, unsigned when, size_t nbytes)
 {
   return vmmi_perform_tell(t->space, t->va, nbytes,
                            t->way == COPY_IN ? VMM_READ : VMM_WRITE, when,
@@ -212,12 +212,12 @@ static int call(struct transfer *t, size_t *left)
   int error = vmmi_space_check(t->space);
 
   if (error == 0)
-    error = tell(t, VMM_WATCH_BEFORE, t->left);
+    error = tell_watches(t, VMM_WATCH_BEFORE, t->left);
   while (error > 0 && t->left != 0) /* a handler says skip */
     error = skip_page(t) != 0 ? -EFAULT : 1;
   if (error == 0) {
     error = transfer(t);
-    tell(&begun, VMM_WATCH_AFTER, begun.left - t->left);
+    tell_watches(&begun, VMM_WATCH_AFTER, begun.left - t->left);
   }
   if (left != NULL)
     *left = t->left;

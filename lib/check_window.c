@@ -159,20 +159,20 @@ static int check_record(vmm_addr_t va, uint8_t record, void *arg)
   return error;
 }
 
-static uintptr_t host_page(void)
+static uintptr_t page_of_host(void)
 {
   return (uintptr_t)1 << vmmi_os_page_shift();
 }
 
 /* A page of an entry area shows the bytes at alias, or, if that is NULL, nothing. */
-static int check_entry(const struct vmmi_check *check, uintptr_t host,
+static int check_entry_page(const struct vmmi_check *check, uintptr_t host,
                        vmm_addr_t va, const void *alias)
 {
   const struct vmmi_os_mapping *mapping = mapping_from(check, host);
   const struct vmmi_os_mapping *bytes = mapping_from(check, (uintptr_t)alias);
 
   if (alias == NULL)
-    return check_dark(check, host, host + host_page(), va);
+    return check_dark(check, host, host + page_of_host(), va);
   if (mapping == NULL || mapping->start > host || bytes == NULL ||
       mapping->prot != (VMM_READ | VMM_WRITE) ||
       !same_place(mapping, host, bytes, (uintptr_t)alias))
@@ -197,8 +197,8 @@ static int check_below(const struct vmmi_check *check,
     page = base - vmmi_hart_entry(window->hart, i);
     error = check_dark(check, at, page, at - base);
     if (error == 0)
-      error = check_entry(check, page, page - base, shown);
-    at = page + host_page();
+      error = check_entry_page(check, page, page - base, shown);
+    at = page + page_of_host();
   }
   return error != 0 ? error : check_dark(check, at, base, at - base);
 }

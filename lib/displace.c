@@ -94,7 +94,7 @@ static unsigned find_slot(const struct vmmi_displacer *displacer, uintptr_t pc,
 }
 
 /* Writes what is to run to a slot.  -EIO */
-static int fill_slot(struct vmmi_displacer *displacer, unsigned i,
+static int fill_place(struct vmmi_displacer *displacer, unsigned i,
                      const struct vmmi_arch_displaced *what, const uint8_t *code)
 {
   struct vmmi_arch_displaced *slot = &displacer->slot[i];
@@ -147,7 +147,7 @@ static int run_elsewhere(struct vmmi_displacer *displacer, void *context,
     if (error != 0)
       return error;
     i = take_slot(displacer);
-    error = fill_slot(displacer, i, &what, code);
+    error = fill_place(displacer, i, &what, code);
     if (error != 0)
       return error;
   }
@@ -198,10 +198,10 @@ int vmm_displace(void *context, const void *pc, const void *insn, size_t nbytes)
 
 /* ---- contexts that were interrupted there ---- */
 
-enum place { ELSEWHERE, BEFORE, DONE, RESTORED };
+enum displaced_place { ELSEWHERE, BEFORE, DONE, RESTORED };
 
 /* => where in its slot the context stands, with *i the slot */
-static enum place place_of(const void *context, unsigned *i)
+static enum displaced_place place_at(const void *context, unsigned *i)
 {
   const struct vmmi_displacer *displacer = vmmi_thread_self.displacer;
   const struct vmmi_arch_displaced *slot;
@@ -227,7 +227,7 @@ static enum place place_of(const void *context, unsigned *i)
 bool vmmi_displace_rollback(void *context, size_t *length)
 {
   unsigned i;
-  enum place place = place_of(context, &i);
+  enum displaced_place place = place_at(context, &i);
   const struct vmmi_arch_displaced *slot;
 
   if (place == ELSEWHERE)
@@ -248,7 +248,7 @@ bool vmmi_displace_trap(void *context)
   uintptr_t at;
   unsigned i;
 
-  if (place_of(context, &i) != BEFORE || !displacer->slot[i].traps)
+  if (place_at(context, &i) != BEFORE || !displacer->slot[i].traps)
     return false;
   what = displacer->slot[i];
   at = (uintptr_t)displacer->code + i * SLOT_NBYTES + what.done;
@@ -257,7 +257,7 @@ bool vmmi_displace_trap(void *context)
   if (vmmi_arch_displace_trap(context, &what, code) != 0)
     return true;
   i = take_slot(displacer);
-  if (fill_slot(displacer, i, &what, code) == 0)
+  if (fill_place(displacer, i, &what, code) == 0)
     enter_slot(displacer, i, context);
   else /* from the start, where it is told */
     vmmi_arch_set_pc(context, what.pc);
@@ -274,7 +274,7 @@ int vmm_displace_rollback(void *context)
 void *vmm_displace_pc(const void *context)
 {
   unsigned i;
-  enum place place = place_of(context, &i);
+  enum displaced_place place = place_at(context, &i);
   const struct vmmi_arch_displaced *slot;
 
   if (place == ELSEWHERE)

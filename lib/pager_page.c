@@ -197,7 +197,7 @@ void vmmi_pager_unhold(struct vmm_object *object, uint64_t offset, bool pin,
 /* ---- the entries of a page ---- */
 
 /* What is taken from the entries of some pages. */
-struct taking {
+struct withdrawal {
   struct vmmi_pager *pager;
   uint32_t start, end;
   vmm_pte_t bits;
@@ -206,7 +206,7 @@ struct taking {
 };
 
 /* => the entry's slot if it shows page i, else NULL */
-static vmmi_pte_slot *slot_of(const struct vmmi_pager *pager,
+static vmmi_pte_slot *showing_slot(const struct vmmi_pager *pager,
                               const struct vmmi_region *region, uint32_t i,
                               vmm_addr_t *va)
 {
@@ -235,7 +235,7 @@ static bool clip(const struct vmmi_pager *pager,
   return *start < *end;
 }
 
-static void take_from_region(const struct taking *taking,
+static void take_from_region(const struct withdrawal *taking,
                              const struct vmmi_region *region)
 {
   struct vmm_space *space = region->space;
@@ -245,7 +245,7 @@ static void take_from_region(const struct taking *taking,
   if (!clip(taking->pager, region, &i, &end))
     return;
   for (; i < end; i++) {
-    vmmi_pte_slot *slot = slot_of(taking->pager, region, i, &va);
+    vmmi_pte_slot *slot = showing_slot(taking->pager, region, i, &va);
     vmm_pte_t old;
 
     if (slot == NULL)
@@ -265,7 +265,7 @@ static void take_from_region(const struct taking *taking,
     vmmi_window_narrow(space, first, last - first);
 }
 
-static void take_from_entries(const struct taking *taking)
+static void take_from_entries(const struct withdrawal *taking)
 {
   const struct vmmi_region *region = taking->pager->object->regions;
 
@@ -298,7 +298,7 @@ bool vmmi_pager_may_go(const struct vmmi_pager *pager, uint32_t i)
 
 void vmmi_pager_pass_over(struct vmmi_pager *pager, uint32_t i)
 {
-  struct taking taking = { .pager = pager, .start = i, .end = i + 1,
+  struct withdrawal taking = { .pager = pager, .start = i, .end = i + 1,
                            .bits = VMM_PTE_SILENT };
 
   pager->page[i].young = false;
@@ -318,7 +318,7 @@ static bool is_writable_anyway(const struct vmmi_pager *pager, uint32_t i)
 
 void vmmi_pager_begin_write(struct vmmi_pager *pager, uint32_t i, uint32_t n)
 {
-  struct taking taking = { .pager = pager, .start = i, .end = i + n,
+  struct withdrawal taking = { .pager = pager, .start = i, .end = i + n,
                            .bits = VMM_PTE_SWRITE };
 
   take_from_entries(&taking);
@@ -344,7 +344,7 @@ void vmmi_pager_drop(struct vmmi_pager *pager, uint32_t i)
 {
   const vmm_pte_t stays =
       VMM_PTE_ACCESSED | VMM_PTE_MODIFIED | VMM_PTE_TRACKERS;
-  struct taking taking = { .pager = pager, .start = i, .end = i + 1,
+  struct withdrawal taking = { .pager = pager, .start = i, .end = i + 1,
                            .bits = ~stays, .drop = true, .wired = true };
   unsigned frames = pager->page_shift - VMMI_FRAME_SHIFT;
   uint64_t frame = pager->object->extent + ((uint64_t)i << frames);

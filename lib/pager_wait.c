@@ -134,7 +134,7 @@ static void wake(struct vmmi_wait *wait)
 }
 
 /* => whether it may be unlinked */
-static bool complete(struct vmmi_pager *pager, struct vmmi_wait *wait,
+static bool complete_wait(struct vmmi_pager *pager, struct vmmi_wait *wait,
                      bool filled, int error, unsigned reason)
 {
   if (error != 0 && wait->error == 0) {
@@ -163,7 +163,7 @@ void vmmi_wait_complete(struct vmmi_pager *pager, uint32_t start, uint32_t end,
       place = &wait->next;
       continue;
     }
-    if (complete(pager, wait, filled, error, reason)) {
+    if (complete_wait(pager, wait, filled, error, reason)) {
       *place = wait->next;
       wait->done = true;
     } else {

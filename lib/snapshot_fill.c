@@ -109,33 +109,33 @@ static int complete_regions(struct vmmi_image *image)
 /* ---- bytes ---- */
 
 /* Where the bytes of a run are to be: neighbours, in a file of memory. */
-struct place {
+struct fill_place {
   int fd;
   uint64_t offset;
 };
 
 static int find_place(struct vmmi_image *image, const struct vmmi_image_run *run,
-                      struct place *place)
+                      struct fill_place *place)
 {
   struct vmm_object *object = image->objects[run->owner - 1].object;
   uint64_t frame;
   int error;
 
   if (object->fd >= 0) {
-    *place = (struct place){ object->fd, object->fd_offset + run->start };
+    *place = (struct fill_place){ object->fd, object->fd_offset + run->start };
     return 0;
   }
   pthread_mutex_lock(&object->lock);
   error = vmmi_object_frame(object, run->start, &frame);
   pthread_mutex_unlock(&object->lock);
   if (error == 0)
-    *place = (struct place){ vmmi_arena_fd(), vmmi_arena_offset(frame) };
+    *place = (struct fill_place){ vmmi_arena_fd(), vmmi_arena_offset(frame) };
   return error;
 }
 
 /* Frames for the pages of the run, in the image's own page table. */
 static int take_frames(struct vmmi_image *image, const struct vmmi_image_run *run,
-                       struct place *place)
+                       struct fill_place *place)
 {
   const struct vmm_space *space = image->space;
   struct vmmi_leaf *leaf = vmmi_pagetable_walk(&image->pt, run->start, true);
@@ -150,7 +150,7 @@ static int take_frames(struct vmmi_image *image, const struct vmmi_image_run *ru
     atomic_store(&leaf->run, fresh);
   }
   frame = atomic_load(&leaf->run) + (uint64_t)first * space->page_frames;
-  *place = (struct place){ vmmi_arena_fd(), vmmi_arena_offset(frame) };
+  *place = (struct fill_place){ vmmi_arena_fd(), vmmi_arena_offset(frame) };
   for (unsigned i = first; i < first + run->units; i++) {
     vmmi_frame_take(frame, space->page_frames);
     atomic_store(&leaf->pte[i], vmm_pte_make(frame, 0));
@@ -202,7 +202,7 @@ static int read_run(struct vmmi_image *image, const struct vmmi_image_run *run,
 static int put_run(struct vmmi_image *image, const struct vmmi_image_run *run)
 {
   size_t unit = run->owner == 0 ? image->page_nbytes : VMMI_FILE_UNIT;
-  struct place place;
+  struct fill_place place;
   int error;
 
   vmmi_thread_enter();

@@ -16,7 +16,7 @@
 /* ---- into a space ---- */
 
 /* Leaves for the pages, and room for them in the latest snapshot. */
-static int prepare_leaves(struct vmmi_image *image)
+static int prepare_loading(struct vmmi_image *image)
 {
   struct vmm_space *space = image->space;
   struct vmmi_leaf *leaf;
@@ -114,7 +114,7 @@ static int apply_image(struct vmmi_image *image)
   int error = vmmi_map_prepare_remove(space, 0, space->size);
 
   if (error == 0)
-    error = prepare_leaves(image);
+    error = prepare_loading(image);
   if (error == 0)
     error = join_regions(image);
   if (error != 0)

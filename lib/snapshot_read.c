@@ -67,7 +67,7 @@ int vmmi_file_check_options(const struct vmm_snapshot_options *options)
 
 /* ---- a stream of entries ---- */
 
-struct entries {
+struct read_entries {
   struct vmmi_image *image;
   uint64_t at;    /* of the next byte to be read */
   uint32_t sum;   /* of what was used */
@@ -76,7 +76,7 @@ struct entries {
 };
 
 /* => the next entry, in the buffer; NULL, and *error is set */
-static const uint8_t *next_entry(struct entries *entries, size_t nbytes,
+static const uint8_t *next_entry(struct read_entries *entries, size_t nbytes,
                                  int *error)
 {
   struct vmmi_image *image = entries->image;
@@ -218,7 +218,7 @@ static void *grow_array(void *array, uint64_t count, size_t nbytes)
   return vmmi_os_realloc(array, (count == 0 ? 1 : 2 * (size_t)count) * nbytes);
 }
 
-static int read_objects(struct vmmi_image *image, struct entries *entries)
+static int read_objects(struct vmmi_image *image, struct read_entries *entries)
 {
   uint32_t count = image->nobjects;
   int error = 0;
@@ -244,7 +244,7 @@ static int read_objects(struct vmmi_image *image, struct entries *entries)
 /* ---- regions ---- */
 
 /* What depends on the object that the region shows is checked when that is there. */
-static int check_region(const struct vmmi_image *image,
+static int check_read_region(const struct vmmi_image *image,
                         const struct vmmi_region *region, vmm_addr_t after)
 {
   uint64_t nbytes = region->end - region->start;
@@ -280,10 +280,10 @@ static int read_region(const struct vmmi_image *image,
   if (!vmmi_file_get_flags(vmmi_file_get32(entry + 40), &region->flags) ||
       !vmmi_file_is_zero(entry + 48, 16))
     return vmmi_image_damaged("snapshot file: a region's flags");
-  return check_region(image, region, after);
+  return check_read_region(image, region, after);
 }
 
-static int read_regions(struct vmmi_image *image, struct entries *entries)
+static int read_regions(struct vmmi_image *image, struct read_entries *entries)
 {
   struct vmmi_region **end = &image->regions;
   vmm_addr_t after = 0;
@@ -348,7 +348,7 @@ static int check_run(const struct vmmi_image *image,
 }
 
 /* => whether the run comes behind the last one */
-static bool is_behind(const struct vmmi_image *image,
+static bool is_past(const struct vmmi_image *image,
                       const struct vmmi_image_run *last,
                       const struct vmmi_image_run *run)
 {
@@ -359,7 +359,7 @@ static bool is_behind(const struct vmmi_image *image,
           run->start >= last->start + last->units * unit);
 }
 
-static int read_runs(struct vmmi_image *image, struct entries *entries)
+static int read_runs(struct vmmi_image *image, struct read_entries *entries)
 {
   const struct vmmi_region *region = image->regions;
   uint64_t count = image->nruns, room = image->tables - VMMI_FILE_UNIT;
@@ -381,7 +381,7 @@ static int read_runs(struct vmmi_image *image, struct entries *entries)
     if (error != 0)
       return error;
     nbytes = run.units * (run.owner == 0 ? image->page_nbytes : VMMI_FILE_UNIT);
-    if (!is_behind(image, last, &run) || nbytes > room ||
+    if (!is_past(image, last, &run) || nbytes > room ||
         !vmmi_file_is_zero(entry + 20, 12))
       return vmmi_image_damaged("snapshot file: a run");
     room -= nbytes;
@@ -397,7 +397,7 @@ static int read_runs(struct vmmi_image *image, struct entries *entries)
 
 int vmmi_image_read(struct vmmi_image *image)
 {
-  struct entries *entries = vmmi_os_malloc(sizeof(*entries));
+  struct read_entries *entries = vmmi_os_malloc(sizeof(*entries));
   int error;
 
   if (entries == NULL)

@@ -71,7 +71,7 @@ static int open_folder(const char *path)
 }
 
 /* => a descriptor of a new file, whose path is the writer's then */
-static int create(struct vmmi_file_writer *writer, const char *path)
+static int create_file(struct vmmi_file_writer *writer, const char *path)
 {
   size_t room = strlen(path) + 40;
   char *name = vmmi_os_malloc(room);
@@ -102,7 +102,7 @@ int vmmi_file_begin(struct vmmi_file_writer *writer, const char *path)
   if (writer->folder < 0)
     return vmmi_error(writer->folder, "snapshot file: its folder",
                       -writer->folder);
-  writer->fd = create(writer, path);
+  writer->fd = create_file(writer, path);
   if (writer->fd < 0)
     return vmmi_error(writer->fd, "snapshot file: open", -writer->fd);
   return 0;

@@ -127,7 +127,7 @@ static void hide_stack(char *at)
 }
 
 /* The pin of a stack ends. */
-static void let_go(struct vmmi_held *held)
+static void let_stack_go(struct vmmi_held *held)
 {
   atomic_fetch_sub(&held->space->users, 1);
   vmmi_unpin_page(held);
@@ -146,7 +146,7 @@ void vmmi_view_drop_stack(struct vmm_hart *hart)
   window->entry_stack = NULL;
   pthread_mutex_unlock(&window->lock);
   stack->window = NULL;
-  let_go(&stack->held);
+  let_stack_go(&stack->held);
 }
 
 /* Shows the top host page of the held page.  What was shown there is shown until
@@ -212,11 +212,11 @@ static int set_stack(struct vmm_hart *hart, vmm_addr_t top)
   atomic_fetch_add(&space->users, 1);
   error = show_stack(hart, window, &held);
   if (error != 0) {
-    let_go(&held);
+    let_stack_go(&held);
     return vmmi_error(-ENOMEM, "stack: mmap of its top page", -error);
   }
   if (stack->window == window) /* it is shown no more */
-    let_go(&stack->held);
+    let_stack_go(&stack->held);
   else
     vmmi_view_drop_stack(hart);
   stack->held = held;
@@ -229,7 +229,7 @@ static int set_stack(struct vmm_hart *hart, vmm_addr_t top)
 
 /* => whether regions cover the range and each has these flags and rights, or, if flags
  *    is 0, none is VMM_SUPERVISOR.  -ENOMEM -EACCES */
-static int check_regions(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
+static int check_stack_regions(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
                          uint32_t supervisor, uint32_t rights)
 {
   while (va < end) {
@@ -278,7 +278,7 @@ static int check_stack(struct vmm_hart *hart, vmm_addr_t top, uint64_t nbytes)
   if (error != 0)
     return error;
   vmmi_space_lock_shared(hart->space);
-  error = check_regions(hart->space, top - nbytes, top, VMM_SUPERVISOR,
+  error = check_stack_regions(hart->space, top - nbytes, top, VMM_SUPERVISOR,
                         VMM_READ | VMM_WRITE);
   vmmi_space_unlock(hart->space);
   return error;
@@ -368,7 +368,7 @@ static int sync_stretch(struct vmmi_window *window,
 static int sync_range(struct vmm_hart *hart, vmm_addr_t va, vmm_addr_t end)
 {
   struct vmm_space *space = hart->space;
-  int error = check_regions(space, va, end, 0, 0);
+  int error = check_stack_regions(space, va, end, 0, 0);
   int changed = 0;
 
   while (error == 0 && va < end) {

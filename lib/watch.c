@@ -6,13 +6,13 @@
 #include <errno.h>
 
 /* Where a walk in order has come to: all up to here were met. */
-struct place {
+struct spot {
   vmm_addr_t start;
   uint64_t serial;
   bool begun;
 };
 
-static bool is_behind(const struct vmm_watch *watch, const struct place *place)
+static bool is_behind(const struct vmm_watch *watch, const struct spot *place)
 {
   if (!place->begun || watch->start > place->start)
     return true;
@@ -31,7 +31,7 @@ static void sum_watches(struct vmm_watch *node)
 }
 
 /* Splits the tree into what is not behind the place and what is. */
-static void split_watches(struct vmm_watch *tree, const struct place *place,
+static void split_watches(struct vmm_watch *tree, const struct spot *place,
                           struct vmm_watch **before, struct vmm_watch **behind)
 {
   if (tree == NULL) {
@@ -76,7 +76,7 @@ static void set_root(struct vmm_space *space, struct vmm_watch *root)
 
 void vmmi_watch_insert(struct vmm_watch *watch)
 {
-  struct place place = { watch->start, watch->serial, true };
+  struct spot place = { watch->start, watch->serial, true };
   struct vmm_watch *before, *behind;
 
   watch->left = NULL;
@@ -90,8 +90,8 @@ void vmmi_watch_insert(struct vmm_watch *watch)
 
 void vmmi_watch_take(struct vmm_watch *watch)
 {
-  struct place last = { watch->start, watch->serial, true };
-  struct place first = { watch->start, watch->serial - 1, true };
+  struct spot last = { watch->start, watch->serial, true };
+  struct spot first = { watch->start, watch->serial - 1, true };
   struct vmm_watch *before, *found, *behind;
 
   split_watches(root_of(watch->space), &last, &before, &behind);
@@ -140,7 +140,7 @@ vmm_pte_t vmmi_watch_stops(struct vmm_space *space, vmm_addr_t va,
 
 /* => the first one behind the place that meets [va, end) */
 static struct vmm_watch *find_watch(struct vmm_watch *node,
-                                    const struct place *place, vmm_addr_t va,
+                                    const struct spot *place, vmm_addr_t va,
                                     vmm_addr_t end)
 {
   struct vmm_watch *found;
@@ -161,10 +161,10 @@ const struct vmm_watch *vmmi_watch_next(struct vmm_space *space,
                                         const struct vmm_watch *watch,
                                         vmm_addr_t va, uint64_t nbytes)
 {
-  struct place place = { 0 };
+  struct spot place = { 0 };
 
   if (watch != NULL)
-    place = (struct place){ watch->start, watch->serial, true };
+    place = (struct spot){ watch->start, watch->serial, true };
   return find_watch(root_of(space), &place, va, va + nbytes);
 }
 
@@ -181,7 +181,7 @@ static bool wants_event(const struct vmm_watch *watch,
 /* Copies the next watch that is to be told, and steps the place there.
  * => it, perhaps not there any more when it is told; NULL: no more */
 static struct vmm_watch *next_to_tell(const struct vmm_watch_event *event,
-                                      struct place *place,
+                                      struct spot *place,
                                       struct vmm_watch *copy)
 {
   struct vmm_space *space = event->space;
@@ -192,7 +192,7 @@ static struct vmm_watch *next_to_tell(const struct vmm_watch_event *event,
     watch = find_watch(root_of(space), place, event->va,
                        event->va + event->nbytes);
     if (watch != NULL)
-      *place = (struct place){ watch->start, watch->serial, true };
+      *place = (struct spot){ watch->start, watch->serial, true };
   } while (watch != NULL && !wants_event(watch, event));
   if (watch != NULL)
     *copy = *watch;
@@ -202,7 +202,7 @@ static struct vmm_watch *next_to_tell(const struct vmm_watch_event *event,
 
 int vmmi_watch_tell(const struct vmm_watch_event *event)
 {
-  struct place place = { 0 };
+  struct spot place = { 0 };
   struct vmm_watch copy, *watch;
   int refused = 0;
 
