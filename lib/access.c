@@ -267,18 +267,18 @@ int vmm_fill(struct vmm_space *space, vmm_addr_t to, int byte, size_t nbytes,
 }
 
 int vmmi_access_copyin(struct vmm_space *space, void *to, vmm_addr_t from,
-                       size_t nbytes)
+                       size_t nbytes, unsigned flags)
 {
-  struct transfer t = { space, COPY_IN, from, to, 0, nbytes, 0 };
+  struct transfer t = { space, COPY_IN, from, to, 0, nbytes, flags };
 
   return transfer(&t);
 }
 
 int vmmi_access_copyout(struct vmm_space *space, vmm_addr_t to,
-                        const void *from, size_t nbytes)
+                        const void *from, size_t nbytes, unsigned flags)
 {
   struct transfer t = { space, COPY_OUT, to, (char *)(uintptr_t)from, 0,
-                        nbytes, 0 };
+                        nbytes, flags };
 
   return transfer(&t);
 }
@@ -299,7 +299,7 @@ static int64_t copy_string(struct vmm_space *space, char *to, vmm_addr_t from,
     char *zero;
 
     nbytes = (size_t)vmmi_min(nbytes, size - done);
-    error = vmmi_access_copyin(space, piece, at, nbytes);
+    error = vmmi_access_copyin(space, piece, at, nbytes, 0);
     if (error != 0)
       return error;
     zero = memchr(piece, 0, nbytes);

@@ -20,16 +20,16 @@ int vmmi_access_no_frame(struct vmm_space *space, vmm_addr_t va,
 
 /*
  * One access to memory, of any size up to 16: atomic if it is aligned to a size that
- * is a power of two.  Tells no watch.
+ * is a power of two.  Tells no watch.  flags: VMMI_RESOLVE_USER.
  * => 0; 1 skip; VMMI_RESOLVE_DEVICE, and nothing done; -EFAULT -ENOMEM -EIO
  */
 int vmmi_access_memory(struct vmm_space *space, vmm_addr_t va, size_t nbytes,
-                       unsigned access, void *value);
+                       unsigned access, unsigned flags, void *value);
 
-/* vmm_copyin() and vmm_copyout() that tell no watch. */
+/* vmm_copyin() and vmm_copyout() that tell no watch.  flags: as above. */
 int vmmi_access_copyin(struct vmm_space *space, void *to, vmm_addr_t from,
-                       size_t nbytes);
+                       size_t nbytes, unsigned flags);
 int vmmi_access_copyout(struct vmm_space *space, vmm_addr_t to,
-                        const void *from, size_t nbytes);
+                        const void *from, size_t nbytes, unsigned flags);
 
 #endif

@@ -45,7 +45,8 @@ static void end_access(struct access *access)
 
 /* Holds what the access needs.  => as vmmi_pin_page() */
 static int begin_access(struct access *access, struct vmm_space *space,
-                        vmm_addr_t va, size_t nbytes, unsigned kind)
+                        vmm_addr_t va, size_t nbytes, unsigned kind,
+                        unsigned flags)
 {
   uint64_t page = space->page_nbytes;
   int error;
@@ -55,10 +56,11 @@ static int begin_access(struct access *access, struct vmm_space *space,
   access->kind = kind;
   access->nbytes = nbytes;
   access->first = (size_t)vmmi_min(nbytes, page - (va & (page - 1)));
-  error = vmmi_pin_page(space, va, kind, 0, &access->held[0]);
+  error = vmmi_pin_page(space, va, kind, flags, &access->held[0]);
   if (error != 0 || access->first == nbytes)
     return error;
-  error = vmmi_pin_page(space, va + access->first, kind, 0, &access->held[1]);
+  error = vmmi_pin_page(space, va + access->first, kind, flags,
+                        &access->held[1]);
   if (error != 0)
     vmmi_unpin_page(&access->held[0]);
   return error;
@@ -108,14 +110,14 @@ static int do_halves(const struct access *access, char *value)
 }
 
 int vmmi_access_memory(struct vmm_space *space, vmm_addr_t va, size_t nbytes,
-                       unsigned kind, void *value)
+                       unsigned kind, unsigned flags, void *value)
 {
   struct access access;
   bool failed = false;
   int error;
 
   vmmi_thread_enter();
-  error = begin_access(&access, space, va, nbytes, kind);
+  error = begin_access(&access, space, va, nbytes, kind, flags);
   if (error == 0) {
     failed = (access.first == nbytes ? do_whole(&access, value)
                                      : do_halves(&access, value)) != 0;
@@ -194,7 +196,7 @@ static int do_cas(struct vmm_space *space, vmm_addr_t va, char *old,
   int held, result = 0;
 
   vmmi_thread_enter();
-  held = begin_access(&access, space, va, nbytes, VMM_WRITE);
+  held = begin_access(&access, space, va, nbytes, VMM_WRITE, 0);
   if (held == 0) {
     char *guest = bytes_of(&access, 0);
 

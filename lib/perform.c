@@ -44,6 +44,8 @@ static int find_locked(struct vmmi_request *request, vmm_addr_t va,
     return refuse_piece(request, va, VMM_FAULT_NO_REGION);
   if (!(region->rights & request->access))
     return refuse_piece(request, va, VMM_FAULT_RIGHTS);
+  if (vmmi_resolve_is_hidden(request, region))
+    return refuse_piece(request, va, VMM_FAULT_SUPERVISOR);
   piece->nbytes = (size_t)vmmi_min(nbytes, region->end - va);
   if (!vmmi_region_is_device(region))
     return 0;
@@ -86,8 +88,10 @@ static int do_piece(struct vmmi_request *request, vmm_addr_t va, void *value,
   int error;
 
   if (piece->device == NULL)
-    return read ? vmmi_access_copyin(request->space, value, va, piece->nbytes)
-                : vmmi_access_copyout(request->space, va, value, piece->nbytes);
+    return read ? vmmi_access_copyin(request->space, value, va, piece->nbytes,
+                                     request->flags & VMMI_RESOLVE_USER)
+                : vmmi_access_copyout(request->space, va, value, piece->nbytes,
+                                      request->flags & VMMI_RESOLVE_USER);
   error = vmmi_device_access(piece->device, piece->offset, request->access,
                              value, (uint32_t)piece->nbytes);
   vmmi_resolve_count_performed(request, error);
@@ -162,8 +166,11 @@ int vmmi_perform(struct vmmi_performance *p, void *value)
   request->reason = VMM_FAULT_NONE;
   if (error != 0)
     return refuse_watched(request);
+  if (request->window != NULL && request->window->view == VMMI_VIEW_USER)
+    request->flags |= VMMI_RESOLVE_USER; /* whatever is mapped there by now */
   error = vmmi_access_memory(request->space, request->va, request->nbytes,
-                             request->access, value);
+                             request->access, request->flags & VMMI_RESOLVE_USER,
+                             value);
   if (error == VMMI_RESOLVE_DEVICE)
     error = do_pieces(request, value);
   if (error == 0 && !p->quiet)

@@ -125,8 +125,7 @@ static int classify(struct attempt *attempt)
     return fail(request, VMM_FAULT_NO_REGION, -EFAULT);
   if (!(region->rights & request->access) && !is_forced(request, region))
     return fail(request, VMM_FAULT_RIGHTS, -EFAULT);
-  if ((region->flags & VMM_SUPERVISOR) && request->window != NULL &&
-      request->window->view == VMMI_VIEW_USER)
+  if (vmmi_resolve_is_hidden(request, region))
     return fail(request, VMM_FAULT_SUPERVISOR, -EFAULT);
   if (vmmi_region_is_device(region))
     return classify_device(request);

@@ -13,6 +13,7 @@ enum {
   VMMI_RESOLVE_FORCE = 1 << 2,   /* a debugger's: private pages need no right */
   VMMI_RESOLVE_WIRE = 1 << 3,    /* fail where the budget can't hold it */
   VMMI_RESOLVE_HOLD = 1 << 4,    /* keep a pager's page: vmmi_pager_unhold() */
+  VMMI_RESOLVE_USER = 1 << 6,    /* by a user's view, though no window is given */
   VMMI_RESOLVE_LOOK = 1 << 5,    /* a call follows, and counts, if it is for software */
 };
 
@@ -43,6 +44,17 @@ struct vmmi_request {
   vmm_fault_handler *handler; /* the region's, else the space's, or NULL */
   void *handler_arg;
 };
+
+/* => whether the access, by a user's view, is to supervisor memory */
+static inline bool vmmi_resolve_is_hidden(const struct vmmi_request *request,
+                                          const struct vmmi_region *region)
+{
+  bool user = (request->flags & VMMI_RESOLVE_USER) ||
+              (request->window != NULL &&
+               request->window->view == VMMI_VIEW_USER);
+
+  return user && (region->flags & VMM_SUPERVISOR);
+}
 
 /*
  * => 0 the access may be repeated; VMMI_RESOLVE_DEVICE; else -EFAULT, -ENOMEM, -EIO
