@@ -8,6 +8,7 @@
   X(crc) \
   X(asid) \
   X(lazy_step) \
+  X(pager_step) \
   X(residue) \
   X(step)
 
