@@ -465,6 +465,23 @@ static int check_wired_limit(struct vmm_space *space, vmm_addr_t va,
   return 0;
 }
 
+/* Memory that is watched can't be wired, which must be found out before what it
+ * replaces is gone.  => space locked, the region joined to its object */
+static int check_unwatched(struct vmmi_region *region,
+                           const struct vmm_map_options *options)
+{
+  vmm_pte_t watched;
+
+  if (!(options->flags & VMM_WIRED))
+    return 0;
+  vmmi_map_lock_object(region);
+  watched = vmmi_tracker_watch(region, region->start,
+                               region->end - region->start).all;
+  vmmi_map_unlock_object(region);
+  return watched == 0 ? 0
+                      : vmmi_error(-EBUSY, "wire: a tracker watches the range", 0);
+}
+
 int vmmi_map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
                       const struct vmm_map_options *options)
 {
@@ -486,6 +503,12 @@ int vmmi_map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
                          : vmmi_error(-ENOMEM, "region: malloc", ENOMEM);
   if (error != 0)
     goto out;
+  error = check_unwatched(region, options);
+  if (error != 0) {
+    vmmi_map_forget(region);
+    region = NULL;
+    goto out;
+  }
   vmmi_map_cut(space, &cuts, at);
   vmmi_map_cut(space, &cuts, at + nbytes);
   if (options->flags & VMM_REPLACE)

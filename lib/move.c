@@ -72,6 +72,25 @@ static void move_region(struct move *move, struct vmmi_region *region)
   vmmi_region_insert(&space->regions, region);
 }
 
+/* => whether a wired page would come where the space's trackers look */
+static bool wires_watched(const struct move *move)
+{
+  struct vmm_space *space = move->space;
+  struct vmmi_region nowhere = { .space = space }; /* at any address */
+  vmm_addr_t va = move->from, end = move->from + move->nbytes;
+
+  while (va < end) {
+    struct vmmi_region *region = vmmi_region_at(space->regions, va);
+    uint64_t nbytes = vmmi_min(region->end, end) - va;
+
+    if ((region->flags & VMM_WIRED) &&
+        vmmi_tracker_watch(&nowhere, va - move->from + move->to, nbytes).all)
+      return true;
+    va += nbytes;
+  }
+  return false;
+}
+
 static int check_move(const struct move *move, uint32_t flags)
 {
   struct vmm_space *space = move->space;
@@ -85,6 +104,8 @@ static int check_move(const struct move *move, uint32_t flags)
   if (there != NULL && there->start < move->to + move->nbytes &&
       !(flags & VMM_REPLACE))
     return vmmi_error(-EEXIST, "move: something is mapped there", 0);
+  if (wires_watched(move))
+    return vmmi_error(-EBUSY, "move: wired, to where a tracker watches", 0);
   return 0;
 }
 

@@ -75,6 +75,7 @@ VMM_API int vmm_protect(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
  * -EEXIST  something is mapped at *to, and no VMM_REPLACE
  * -ENOMEM  a part of the range is not mapped; no memory; no free place
  * -ENOTSUP a part is a trampoline page
+ * -EBUSY   a page of it is wired, and a tracker watches its new place
  */
 VMM_API int vmm_move(struct vmm_space *space, vmm_addr_t from, uint64_t nbytes,
                      vmm_addr_t *to, uint32_t flags);
@@ -93,7 +94,9 @@ VMM_API int vmm_discard(struct vmm_space *space, vmm_addr_t va,
 /*
  * Gives every page of the range a frame and installs it in the space's window,
  * with all the rights that the region has, so that accesses and system calls
- * on it never fault.  It reads dirty if it is writable.  Not nested.
+ * on it never fault.  It reads dirty if it is writable.  Not nested.  A call that
+ * changes wired pages (protect, move, pin, restore) wires them again; where the host
+ * refuses that, the region is not wired any more (vmm_region_find() tells).
  *
  * -ENOMEM  not mapped, no frames or host mappings; then all of the range is unwired,
  *          what an earlier call wired too
