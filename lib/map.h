@@ -85,8 +85,9 @@ int vmmi_map_check_rights(const struct vmm_space *space,
  * => no lock held */
 int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
-/* The same, as far as it can, for what is wired of the range: something took rights
- * from its pages that they are to have.  => 0, or the first error; no lock held */
+/* The same for what is wired of the range: something took rights from its pages that
+ * they are to have.  Where it fails they are not wired any more.
+ * => 0, or the first error; no lock held */
 int vmmi_wire_again(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
 /* In a copy of the process: the same for every space.  => nobody else is there */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "access.h"
+#include "map.h"
 #include "os.h"
 #include "pager.h"
 #include "tracker.h"
@@ -280,19 +281,22 @@ static size_t fill_vectors(const struct vmm_pin *pin, vmm_addr_t va,
 static int hold_range(struct vmm_pin *pin, vmm_addr_t va, size_t pages,
                       unsigned access)
 {
-  vmm_addr_t at = va;
+  vmm_addr_t start = vmmi_align_down(va, pin->space->page_nbytes);
+  vmm_addr_t next = start, at = va;
   int error = 0;
 
   access = access & VMM_WRITE ? VMM_WRITE : VMM_READ;
   vmmi_thread_enter();
   atomic_fetch_add(&pin->space->users, 1);
   for (size_t i = 0; error == 0 && i < pages; i++) {
-    error = vmmi_pin_page(pin->space, va, access, VMMI_RESOLVE_PIN,
+    at = vmmi_max(va, next);
+    error = vmmi_pin_page(pin->space, at, access, VMMI_RESOLVE_PIN,
                           &pin->held[i]);
     pin->count += error == 0;
-    at = va;
-    va = vmmi_align_down(va, pin->space->page_nbytes) + pin->space->page_nbytes;
+    next += pin->space->page_nbytes;
   }
+  /* a page that showed somebody else's frame got another one */
+  vmmi_wire_again(pin->space, start, next);
   vmmi_thread_leave();
   if (error == VMMI_RESOLVE_DEVICE)
     return vmmi_access_no_frame(pin->space, at, access);

@@ -24,6 +24,7 @@ struct restoring {
   struct vmm_space *space;
   struct vmm_snapshot *snapshot;
   bool latest;
+  bool wired; /* out: a wired page left the windows */
   vmm_addr_t drop, drop_end; /* to leave the windows; empty if both are equal */
   struct vmmi_free_batch batch;
 };
@@ -219,6 +220,7 @@ static void withdraw_other(struct restoring *restoring, const struct page *page)
     vmmi_code_notify(space, page->va, space->page_nbytes);
   if (!(pte & VMM_PTE_PRESENT))
     return;
+  restoring->wired |= (page->region->flags & VMM_WIRED) != 0;
   if (page->va != restoring->drop_end)
     drop_stretch(restoring);
   if (restoring->drop == restoring->drop_end)
@@ -323,7 +325,9 @@ static void give_page(struct restoring *restoring, const struct page *page)
     replace_page(restoring, page);
     vmmi_count(&restoring->space->counters.restored, 1);
   }
-  if (!restoring->latest || page->stays || (page->keeps && saved))
+  /* a frame that only a pin kept is still to be given back */
+  if (!restoring->latest || page->stays || (page->keeps && saved) ||
+      (in_place && page->record == VMMI_RECORD_NOTHING))
     return;
   record = vmmi_log_take(page->log, page->i);
   if (record != VMMI_RECORD_NOTHING &&
@@ -396,6 +400,7 @@ static int restore_locked(struct vmmi_snapshot_plan *plan)
   }
   vmmi_snapshot_apply_regions(plan);
   restore_pages(&restoring);
+  plan->wired |= restoring.wired;
   return 0;
 }
 

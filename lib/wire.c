@@ -55,45 +55,6 @@ int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
   return error;
 }
 
-int vmmi_wire_again(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
-{
-  int result = 0;
-
-  while (va < end) {
-    struct vmmi_region *region;
-    vmm_addr_t stop = end;
-    bool wired = false;
-
-    vmmi_space_lock_shared(space);
-    region = vmmi_region_from(space->regions, va);
-    if (region != NULL) {
-      va = vmmi_max(va, region->start);
-      stop = vmmi_min(end, region->end);
-      wired = (region->flags & VMM_WIRED) && region->rights != 0;
-    }
-    vmmi_space_unlock(space);
-    if (wired && va < stop) {
-      int error = vmmi_wire_populate(space, va, stop);
-
-      result = result != 0 ? result : error;
-    }
-    va = stop;
-  }
-  return result;
-}
-
-int vmmi_wire_fork_child(void)
-{
-  struct vmmi_window *window;
-  int error = 0;
-
-  for (size_t i = 0;
-       error == 0 && (window = vmmi_window_index_get(i)) != NULL; i++)
-    if (atomic_load(&window->hart) == NULL) /* a space's own */
-      error = vmmi_wire_again(window->space, 0, window->space->size);
-  return error;
-}
-
 /* => space locked */
 static int check_wire(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
 {
@@ -158,6 +119,48 @@ static int change_wired(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
     set_wired(space, va, end, wired);
   vmmi_map_free_cuts(&cuts);
   vmmi_space_unlock(space);
+  return error;
+}
+
+int vmmi_wire_again(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
+{
+  int result = 0;
+
+  while (va < end) {
+    struct vmmi_region *region;
+    vmm_addr_t stop = end;
+    bool wired = false;
+
+    vmmi_space_lock_shared(space);
+    region = vmmi_region_from(space->regions, va);
+    if (region != NULL) {
+      va = vmmi_max(va, region->start);
+      stop = vmmi_min(end, region->end);
+      wired = (region->flags & VMM_WIRED) && region->rights != 0;
+    }
+    vmmi_space_unlock(space);
+    if (wired && va < stop) {
+      int error = vmmi_wire_populate(space, va, stop);
+
+      /* what the host refuses is not wired any more, which can be asked */
+      if (error != 0)
+        change_wired(space, va, stop - va, false);
+      result = result != 0 ? result : error;
+    }
+    va = stop;
+  }
+  return result;
+}
+
+int vmmi_wire_fork_child(void)
+{
+  struct vmmi_window *window;
+  int error = 0;
+
+  for (size_t i = 0;
+       error == 0 && (window = vmmi_window_index_get(i)) != NULL; i++)
+    if (atomic_load(&window->hart) == NULL) /* a space's own */
+      error = vmmi_wire_again(window->space, 0, window->space->size);
   return error;
 }
 
