@@ -87,11 +87,14 @@ bool vmmi_page_grants(const struct vmmi_page_range *range,
   struct vmm_pte_watch watch = { 0, vmmi_watch_stops(request->space, range->va,
                                                      space->page_nbytes) };
 
+  /* write-only memory has no silent bit, as no window can show it */
+  bool unseen = request->access == VMM_WRITE && !(pte & VMM_PTE_READ);
+
   request->software = (vmm_pte_stopped(watch) & bit) != 0;
-  if (request->software)
-    pte = undenied(range->region, range->va, pte);
+  if (request->software || unseen)
+    pte = undenied(range->region, range->va, unseen ? pte | VMM_PTE_READ : pte);
   /* a pager wants to know of each page that may be written from now on */
-  if (request->software && (pte & bit & VMM_PTE_SWRITE) &&
+  if ((request->software || unseen) && (pte & bit & VMM_PTE_SWRITE) &&
       vmmi_pager_shows(range->region, pte) &&
       !vmmi_pager_touch(range->region, range->va, true))
     return false;
