@@ -148,6 +148,18 @@ static int install_locked(struct vmmi_window *window,
   return (int)changed;
 }
 
+/* What the host did of a call that failed is not known.  A flush leaves chunks out
+ * that show nothing, if some page of the window is wired. */
+static void begin_anew(struct vmmi_window *window,
+                       const struct vmmi_window_chunk *chunk, vmm_addr_t va)
+{
+  va = vmmi_align_down(va, VMMI_CHUNK_SIZE);
+  if (chunk->mapped == 0)
+    vmmi_record_hide(window, va,
+                     vmmi_min(VMMI_CHUNK_SIZE, window->space->size - va));
+  vmmi_record_flush(window);
+}
+
 int vmmi_window_install(struct vmmi_window *window,
                         const struct vmmi_install *what)
 {
@@ -164,9 +176,8 @@ int vmmi_window_install(struct vmmi_window *window,
   result = chunk != NULL ? map_run(window, chunk, what) : -ENOMEM;
   if (result == 0)
     result = install_locked(window, chunk, what);
-  /* what the host did of a call that failed is not known: begin anew */
   if (result < 0 && chunk != NULL)
-    vmmi_record_flush(window);
+    begin_anew(window, chunk, what->va);
   pthread_mutex_unlock(&window->lock);
   return result;
 }
