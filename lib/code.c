@@ -103,14 +103,23 @@ static uint32_t with_churn(uint32_t state, uint32_t churn)
   return state | churn << VMMI_FRAME_CHURN_SHIFT;
 }
 
+bool vmmi_code_is(uint64_t frame, unsigned nframes)
+{
+  for (unsigned i = 0; i < (frame == VMMI_ZERO_FRAME ? 1 : nframes); i++)
+    if (atomic_load(&vmmi_arena_frame(frame + i)->state) & VMMI_FRAME_CODE)
+      return true;
+  return false;
+}
+
 void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, vmm_pte_t pte)
 {
   uint64_t frame = vmm_pte_frame(pte);
   struct vmmi_frame *record = vmmi_arena_frame(frame);
+  unsigned nframes = region->space->page_frames;
   uint32_t state = atomic_load(&record->state);
   uint32_t next;
 
-  if (!(state & VMMI_FRAME_CODE) && !(pte & VMM_PTE_SEXEC))
+  if (!vmmi_code_is(frame, nframes) && !(pte & VMM_PTE_SEXEC))
     return;
   apply_to_all(region, va, frame, forget_entry);
   do {
@@ -118,6 +127,9 @@ void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, vmm_pte_t pte)
 
     next = with_churn(state & ~VMMI_FRAME_CODE, churn);
   } while (!atomic_compare_exchange_weak(&record->state, &state, next));
+  /* smaller pages showed them when they became code */
+  for (unsigned i = 1; i < nframes; i++)
+    atomic_fetch_and(&record[i].state, ~VMMI_FRAME_CODE);
 }
 
 /* => the state of a frame that is fetched as code: with VMMI_FRAME_CODE if what is
@@ -163,6 +175,8 @@ bool vmmi_code_note(struct vmmi_region *region, vmm_addr_t va, uint64_t frame)
   if (frame == VMMI_ZERO_FRAME)
     return true; /* nobody writes it; who replaces it will tell */
   state = atomic_load(&record->state);
+  if (vmmi_frame_is_written(frame, region->space->page_frames))
+    return false;
   if (!(state & VMMI_FRAME_CODE) && must_stay_writable(region, va))
     return false;
   do

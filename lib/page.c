@@ -262,8 +262,7 @@ static void mark(const struct work *work, unsigned access)
   vmm_pte_t rights = vmmi_pte_rights(work->region->rights);
   vmm_pte_t pte = atomic_load(work->slot);
   uint64_t frame = vmm_pte_frame(pte);
-  bool fault = (atomic_load(&vmmi_arena_frame(frame)->state) &
-                VMMI_FRAME_CODE) != 0; /* before it is written */
+  bool fault = vmmi_code_is(frame, work->space->page_frames); /* before a write */
   vmm_pte_t next;
 
   if (vmmi_pager_shows(work->region, pte))

@@ -135,6 +135,8 @@ void vmmi_code_notify(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
 /* => whether somebody may keep what he fetched from the page; SEXEC alone does not
  *    tell, since it goes when the page gets old */
 bool vmmi_code_may_be(vmm_pte_t pte);
+/* => whether any of a page's frames is code: smaller pages may have shown them */
+bool vmmi_code_is(uint64_t frame, unsigned nframes);
 
 /*
  * The frame of the page's entry is about to be written: if it is code, clears SEXEC in every
