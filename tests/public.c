@@ -15,6 +15,7 @@
   X(displace_random) \
   X(extable) \
   X(fork) \
+  X(found) \
   X(guard) \
   X(guard_code) \
   X(guard_restore) \
@@ -27,6 +28,7 @@
   X(inject_calls) \
   X(limits) \
   X(map) \
+  X(model) \
   X(object) \
   X(pager) \
   X(pager_evict) \
@@ -39,7 +41,6 @@
   X(process_fork_race) \
   X(pte) \
   X(race) \
-  X(random) \
   X(refusal) \
   X(riscv_code) \
   X(riscv_disasm) \
