@@ -73,8 +73,7 @@ static vmm_pte_t undenied(const struct vmmi_region *region, vmm_addr_t va,
   if ((pte & exec) == exec)
     pte |= VMM_PTE_SEXEC;
   if ((pte & VMM_PTE_PRESENT) &&
-      (atomic_load(&vmmi_arena_frame(vmm_pte_frame(pte))->state) &
-       VMMI_FRAME_CODE))
+      vmmi_code_is(vmm_pte_frame(pte), region->space->page_frames))
     pte &= ~VMM_PTE_SWRITE;
   return pte;
 }
