@@ -313,12 +313,13 @@ static void run(struct vmm_hart *hart, struct vmm_space *space,
 /* => as vmm_hart_set_space(), of a space */
 static int turn_to(struct vmm_hart *hart, struct vmm_space *space)
 {
-  char *base = space->window.base;
   uint64_t context = 0;
+  char *base;
   int error = vmmi_running_begin(hart->number, space);
 
   if (error != 0)
     return error;
+  base = space->window.base; /* of a space that stays */
   if ((hart->flags & VMM_HART_WINDOWS) && vmmi_space_has_window(space)) {
     error = find_context(hart, space, &context);
     if (error != 0) {
