@@ -24,6 +24,7 @@ enum riscv_op {
                                 extension's value */
   RISCV_RESOLVE,             /* an extension that is not linked */
   RISCV_ILLEGAL,
+  RISCV_SLOW,                /* a load, store or atomic by calls (riscv_slow.c) */
   RISCV_OPS,
   /* runs of them (riscv_fused.def) */
   RISCV_BEFORE_FUSED = RISCV_OPS - 1,
@@ -103,6 +104,13 @@ int vmmi_riscv_csr(struct vmm_cpu *cpu, unsigned csr, enum riscv_csr_write how,
 /* Registers by their public numbers. */
 uint64_t vmmi_riscv_get(const struct vmm_cpu *cpu, unsigned reg);
 void vmmi_riscv_set(struct vmm_cpu *cpu, unsigned reg, uint64_t value);
+
+/* The access of op failed: whether it is to be made by calls (a device, a watched
+ * page), and then makes it a slow op, which it stays while that is so.
+ * => the caller goes on with RISCV_SLOW */
+bool vmmi_riscv_is_slow(struct vmm_cpu *cpu, struct vmmi_op *op);
+/* Makes the access.  => false: it faults, vmm_fault_last() tells, nothing changed */
+bool vmmi_riscv_slow(struct vmm_cpu *cpu, struct vmmi_op *op);
 
 /* Fuses the ops [0, n), which do what codes (enum riscv_op) says; an extension
  * has the code of an op that is not fused. */

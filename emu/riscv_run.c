@@ -78,7 +78,9 @@ void vmmi_riscv_stop_at_access(struct vmm_cpu *cpu, const struct vmmi_op *op,
   base = cpu->base;                                                            \
   size = cpu->size
 #define MEMORY_END
-#define MEMORY_MISSED
+#define MEMORY_MISSED                                                          \
+  if (vmmi_riscv_is_slow(cpu, op))                                             \
+  goto do_SLOW
 
 #define MEMORY_ADDRESS                                                         \
   if (unlikely(address >= size))                                               \

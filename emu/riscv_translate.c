@@ -24,6 +24,7 @@ struct builder {
   uint32_t first, slot;   /* slots taken: [first, slot) */
   uint32_t count, max;    /* instructions so far, and at most */
   bool keep;
+  bool watched;           /* an exec watch lies in the next instruction */
   bool ended;             /* no instruction follows the last op */
 
   uint64_t pages[TRACE_PAGES];
@@ -52,11 +53,16 @@ static int fill_window(struct builder *b, vmm_addr_t va)
   unsigned nbytes = b->max == 1 ? 2 : rest < FETCH ? (unsigned)rest : FETCH;
   int error = vmm_fetch(b->cpu->space, va, b->bytes, nbytes);
 
+  if (error == 2 && nbytes > 2) { /* which of them is watched? */
+    nbytes = 2;
+    error = vmm_fetch(b->cpu->space, va, b->bytes, nbytes);
+  }
   if (error < 0)
     return error;
   b->window = va;
   b->nbytes = nbytes;
-  return error;
+  b->watched |= error == 2;
+  return error != 0;
 }
 
 static int fetch_parcel(struct builder *b, vmm_addr_t va, uint16_t *parcel)
@@ -68,7 +74,7 @@ static int fetch_parcel(struct builder *b, vmm_addr_t va, uint16_t *parcel)
     if (va >= b->cpu->size)
       return -EFAULT;
     error = fill_window(b, va);
-    if (error < 0 || (error == 1 && b->keep))
+    if (error < 0 || (error == 1 && b->keep) || (b->watched && b->count > 0))
       return error;
     at = 0;
   }
@@ -323,6 +329,20 @@ static bool add_page(struct builder *b, vmm_addr_t va)
   return true;
 }
 
+/* The instruction at pc is watched: it runs alone, if it may.  => -EFAULT */
+static int tell_watch(struct builder *b, uint32_t raw, struct vmm_cpu_exit *exit)
+{
+  unsigned nbytes = vmmi_riscv_length((uint16_t)raw);
+  int error = 0;
+
+  b->max = 1;
+  if (b->cpu->way != VMMI_CALLS) /* the second try of one that was told */
+    error = vmm_watch_execute(b->cpu->space, b->pc, nbytes ? nbytes : 2);
+  if (error != 0)
+    tell_fault(b, b->pc, error, exit);
+  return error;
+}
+
 /* Adds the instruction at pc.  => 0; 1 may not be kept; -errno */
 static int add_next(struct builder *b, struct vmm_cpu_exit *exit)
 {
@@ -336,6 +356,10 @@ static int add_next(struct builder *b, struct vmm_cpu_exit *exit)
       tell_fault(b, failed, error, exit);
     return error;
   }
+  if (b->watched)
+    error = tell_watch(b, raw, exit);
+  if (error != 0)
+    return error;
   /* at most two pages are new: there is room for the first instruction's */
   if (!add_page(b, b->pc) || !add_page(b, failed + 1))
     return 1;

@@ -43,6 +43,7 @@
   X(race) \
   X(refusal) \
   X(riscv_code) \
+  X(riscv_device) \
   X(riscv_disasm) \
   X(riscv_fault) \
   X(riscv_run) \
