@@ -44,6 +44,12 @@ cxx_program() {
     $(pkg-config --cflags --libs libvmm) && prints_as first "$work/cxx"
 }
 
+mmio_program() {
+  # shellcheck disable=SC2046,SC2086
+  $CC $CFLAGS "$examples/mmio.c" -o "$work/mmio" \
+    $(pkg-config --cflags --libs libvmm-mmio) && prints_as mmio "$work/mmio"
+}
+
 # A program that knows nothing of libvmm loads a plugin that uses it, twice.
 plugin() {
   cat >"$work/host.c" <<'END'
@@ -147,6 +153,8 @@ elif [ -e "$root$libdir/libvmm.a" ]; then
 fi
 test_case "a program with the emulator" emulator_program ''
 test_case "a plugin, loaded twice" plugin
+[ ! -e "$root$libdir/pkgconfig/libvmm-mmio.pc" ] ||
+  test_case "a program with libvmm-mmio" mmio_program
 have "a C++ program" "$CXX" && test_case "a C++ program" cxx_program
 if have "a CMake project" "$CMAKE"; then
   test_case "a CMake project" cmake_project
