@@ -52,7 +52,7 @@ START_TEST(mirrors_and_spaces_share_one_fill)
   vmm_test_end(space);
   vmm_test_end(other);
   store_close(&store);
-  ck_assert_uint_eq(store.bytes == NULL, 0);
+  ck_assert_uint_eq(store.written[5], 1);
 }
 END_TEST
 
@@ -174,6 +174,91 @@ START_TEST(last_release_writes_back_and_releases)
 }
 END_TEST
 
+START_TEST(what_is_wrong_is_refused)
+{
+  struct store store = { 0 };
+  struct vmm_pager_options options = store_options(&store, 0, 0), bad;
+  struct vmm_object *object = NULL, *plain;
+  struct vmm_pager_stats stats = { 0 };
+
+  ck_assert_error(vmm_pager_create(NULL, &options), EINVAL);
+  ck_assert_error(vmm_pager_create(&object, NULL), EINVAL);
+  bad = options, bad.fill = NULL;
+  ck_assert_error(vmm_pager_create(&object, &bad), EINVAL);
+  bad = options, bad.nbytes = 0;
+  ck_assert_error(vmm_pager_create(&object, &bad), EINVAL);
+  bad = options, bad.nbytes += 1;
+  ck_assert_error(vmm_pager_create(&object, &bad), EINVAL);
+  bad = options, bad.page_size = 3 * PAGE;
+  ck_assert_error(vmm_pager_create(&object, &bad), EINVAL);
+  bad = options, bad.flags = 1u << 31;
+  ck_assert_error(vmm_pager_create(&object, &bad), EINVAL);
+  bad = options, bad.reserved[1] = 1;
+  ck_assert_error(vmm_pager_create(&object, &bad), EINVAL);
+  ck_assert_ptr_null(object);
+
+  ck_assert_ok(vmm_pager_create(&object, &options));
+  ck_assert_error(vmm_object_fd(object), ENOTSUP);
+  ck_assert_error(vmm_pager_stats(object, &stats), EINVAL);
+  ck_assert_error(vmm_pager_stats(object, NULL), EINVAL);
+  ck_assert_error(vmm_object_flush(object, 0, 0), EINVAL);
+  ck_assert_error(vmm_object_flush(object, 1, PAGE), EINVAL);
+  ck_assert_error(vmm_object_flush(object, PAGE, options.nbytes), EINVAL);
+  ck_assert_error(vmm_object_flush(NULL, 0, PAGE), EINVAL);
+  ck_assert_ok(vmm_pager_destroy(object));
+  ck_assert_ok(vmm_object_create(&plain, 16 * PAGE, NULL));
+  ck_assert_error(vmm_pager_destroy(plain), EINVAL);
+  ck_assert_ok(vmm_object_flush(plain, 0, PAGE)); /* there is nothing to keep */
+  vmm_object_release(plain);
+  free(store.bytes);
+}
+END_TEST
+
+START_TEST(mapping_needs_the_pagers_page_and_a_way_back)
+{
+  struct store store = { 0 };
+  struct vmm_pager_options options = store_options(&store, 0, 0);
+  struct vmm_space_options sized = { .size = 1 << 26, .page_size = 4 * PAGE };
+  struct vmm_map_options map = { .rights = RW };
+  struct vmm_space *space = vmm_test_space(1 << 26, 0), *large;
+  vmm_addr_t va = AT;
+
+  options.write_back = NULL;
+  ck_assert_ok(vmm_pager_create(&map.object, &options));
+  ck_assert_error(vmm_map(space, &va, PAGE, &map), EACCES);
+  map.flags = VMM_PRIVATE;
+  ck_assert_ok(vmm_map(space, &va, PAGE, &map));
+  vmm_test_set(space, AT, 7);
+  ck_assert_ok(vmm_space_create(&large, &sized));
+  ck_assert_error(vmm_map(large, &va, 4 * PAGE, &map), EINVAL);
+  vmm_test_end(large);
+  vmm_test_end(space);
+  ck_assert_ok(vmm_pager_destroy(map.object));
+  free(store.bytes);
+}
+END_TEST
+
+START_TEST(explanation_says_that_a_page_is_not_resident)
+{
+  struct store store = { 0 };
+  struct vmm_space *space = vmm_test_space(1 << 26, 0);
+  char text[128];
+
+  store_open(&store, ways[_i], 0);
+  store_map(&store, space, AT, RW, 0);
+  vmm_explain(space, AT, VMM_READ, text, sizeof(text));
+  ck_assert_str_eq(text,
+                   "would fault: region yes, PTE not resident, window empty");
+  ck_assert_uint_eq(vmm_test_get(space, AT), 1);
+  ck_assert_ok(vmm_object_evict(store.object, 0, PAGE));
+  vmm_explain(space, AT, VMM_WRITE, text, sizeof(text));
+  ck_assert_str_eq(text,
+                   "would fault: region yes, PTE not resident, window empty");
+  vmm_test_end(space);
+  store_close(&store);
+}
+END_TEST
+
 Suite *vmm_suite_pager(void);
 
 Suite *vmm_suite_pager(void)
@@ -188,6 +273,9 @@ Suite *vmm_suite_pager(void)
   tcase_add_loop_test(tcase, evicted_pages_come_back_with_their_bytes, 0, 2);
   tcase_add_loop_test(tcase, failed_fill_is_a_fault_with_its_error, 0, 2);
   tcase_add_loop_test(tcase, last_release_writes_back_and_releases, 0, 2);
+  tcase_add_test(tcase, what_is_wrong_is_refused);
+  tcase_add_test(tcase, mapping_needs_the_pagers_page_and_a_way_back);
+  tcase_add_loop_test(tcase, explanation_says_that_a_page_is_not_resident, 0, 2);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -100,7 +100,7 @@ VMM_API int vmm_discard(struct vmm_space *space, vmm_addr_t va,
  *
  * -ENOMEM  not mapped, no frames or host mappings; then all of the range is unwired,
  *          what an earlier call wired too
- * -EIO     the object can't give a page; likewise
+ * -EIO     the object can't give a page; likewise; and a pager's errors
  * -EACCES  the range has no rights
  * -ENOTSUP the space has no window; a part is a trampoline page or a device
  * -EBUSY   a tracker watches the range (wired memory can't be tracked)

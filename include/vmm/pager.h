@@ -42,7 +42,8 @@ struct vmm_pager_options {
   uint32_t flags;      /* VMM_PAGER_INLINE */
 
   /* Gives the page at offset its bytes, into nbytes (a page) of zeros at to.  What
-   * it gave is forgotten if it fails. */
+   * it gave is forgotten if it fails.  It is to give what was kept last: no tracker
+   * learns of bytes that are others when a page comes back. */
   int (*fill)(uint64_t offset, void *to, size_t nbytes, void *arg);
 
   /* Keeps nbytes, one page or some neighbours, that were written since they were

@@ -59,6 +59,7 @@ VMM_API int vmm_snapshot_take(struct vmm_snapshot **snapshot,
  * -ENOMEM  no memory for what newer snapshots have to keep, or for regions
  * -ENOSPC  an object that was mapped then: its trackers find no free slot
  * -EIO     an object can't give a page that is wired or pinned
+ * -EBUSY   a page that is wired or pinned held what a pager has to give
  */
 VMM_API int vmm_snapshot_restore(struct vmm_space *space,
                                  struct vmm_snapshot *snapshot);
