@@ -25,6 +25,7 @@
 #include "os_file.h"
 #include "os_thread.h"
 #include "pager.h"
+#include "tlb.h"
 #include "view.h"
 
 /* In order; what a child needs first comes first. */
@@ -44,6 +45,7 @@ static const struct share {
   { "process fork: harts", NULL, NULL, vmmi_hart_fork_child, NULL },
   { "process fork: mmap of an entry area", NULL, NULL, vmmi_view_fork_child,
     NULL },
+  { "process fork: sections of TLBs", NULL, NULL, vmmi_tlb_fork_child, NULL },
   { "process fork: thread of a pager", NULL, NULL, vmmi_pager_fork_child,
     vmmi_pager_fork_start },
   { "process fork: wired memory", NULL, NULL, NULL, vmmi_wire_fork_child },

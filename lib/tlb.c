@@ -78,8 +78,7 @@ void vmm_tlb_destroy(struct vmm_tlb *shown)
 
   if (shown == NULL || vmmi_space_check(tlb->space) != 0)
     return; /* the space went with the process that this one was forked from */
-  vmmi_assert(atomic_load(&tlb->section) == VMMI_TLB_OUTSIDE,
-              "tlb_destroy: inside a section");
+  vmmi_assert(!vmmi_tlb_is_inside(tlb), "tlb_destroy: inside a section");
   vmmi_thread_enter();
   first = &tlb->space->tlbs;
   pthread_mutex_lock(&tlb->space->tlb_lock);
@@ -104,6 +103,8 @@ void vmm_tlb_enter(struct vmm_tlb *shown)
   struct vmmi_tlb *tlb = inside_of(shown);
 
   atomic_store_explicit(&tlb->owner, &vmmi_thread_self, memory_order_relaxed);
+  atomic_store_explicit(&tlb->forks, atomic_load(&vmmi_tlb_forks),
+                        memory_order_relaxed);
   /* seq_cst, and a barrier: it is seen before any entry is read */
   atomic_exchange(&tlb->section, VMMI_TLB_INSIDE);
   atomic_thread_fence(memory_order_seq_cst);
@@ -155,8 +156,7 @@ int vmm_tlb_fill(struct vmm_tlb *shown, vmm_addr_t va, unsigned access)
   error = vmmi_space_check(tlb->space);
   if (error != 0)
     return error;
-  vmmi_assert(atomic_load(&tlb->section) == VMMI_TLB_OUTSIDE,
-              "tlb_fill: inside a section");
+  vmmi_assert(!vmmi_tlb_is_inside(tlb), "tlb_fill: inside a section");
   request.space = tlb->space;
   vmmi_thread_enter();
   error = vmmi_resolve_call(&request);
@@ -168,8 +168,3 @@ int vmm_tlb_fill(struct vmm_tlb *shown, vmm_addr_t va, unsigned access)
   return error > 0 || (error == 0 && !made) ? 1 : error;
 }
 
-void vmmi_tlb_inherit(struct vmm_space *space)
-{
-  for (struct vmmi_tlb *tlb = space->tlbs; tlb != NULL; tlb = tlb->next)
-    atomic_store(&tlb->section, VMMI_TLB_OUTSIDE);
-}

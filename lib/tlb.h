@@ -27,7 +27,8 @@ struct vmmi_tlb {
   struct vmm_space *space;  /* (c) */
   struct vmm_tlb_options options; /* (c) */
   _Atomic uint32_t section; /* enum vmmi_tlb_section */
-  struct vmmi_thread *_Atomic owner; /* who is inside */
+  struct vmmi_thread *_Atomic owner; /* who is inside, */
+  _Atomic uint32_t forks;   /* and in which process: vmmi_tlb_forks then */
   pthread_mutex_t lock;
   struct vmmi_tlb *next;    /* of the space; its tlb_lock */
 };
@@ -48,8 +49,12 @@ void vmmi_tlb_take(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
  *    false.  => takes the locks in turn */
 vmm_addr_t vmmi_tlb_find_bad(struct vmm_space *space, bool *bad);
 
-/* In a child that vmmi_process_fork() made: its one thread is in no section. */
-void vmmi_tlb_inherit(struct vmm_space *space);
+/* => whether the owner is in a section: of this process, since a child of
+ *    vmm_process_fork() has one thread only */
+bool vmmi_tlb_is_inside(const struct vmmi_tlb *tlb);
+/* For process_fork.c.  => 0 */
+int vmmi_tlb_fork_child(void);
+extern _Atomic uint32_t vmmi_tlb_forks;
 
 /* What an entry would grant: the rights of the page's entry, and where it is. */
 static inline bool vmmi_tlb_grants(vmm_pte_t pte, unsigned access)

@@ -8,6 +8,20 @@
 
 #include "os.h"
 
+_Atomic uint32_t vmmi_tlb_forks;
+
+bool vmmi_tlb_is_inside(const struct vmmi_tlb *tlb)
+{
+  return atomic_load(&tlb->section) != VMMI_TLB_OUTSIDE &&
+         atomic_load(&tlb->forks) == atomic_load(&vmmi_tlb_forks);
+}
+
+int vmmi_tlb_fork_child(void)
+{
+  atomic_fetch_add(&vmmi_tlb_forks, 1);
+  return 0;
+}
+
 static vmm_addr_t load_tag(const vmm_addr_t *tag)
 {
   return __atomic_load_n(tag, __ATOMIC_RELAXED);
@@ -56,7 +70,7 @@ static void await_owner(struct vmmi_tlb *tlb)
   uint32_t inside = VMMI_TLB_INSIDE;
 
   atomic_thread_fence(memory_order_seq_cst);
-  if (atomic_load(&tlb->section) == VMMI_TLB_OUTSIDE)
+  if (!vmmi_tlb_is_inside(tlb))
     return;
   /* a handler that interrupted the owner: nobody else can be meant */
   if (atomic_load_explicit(&tlb->owner, memory_order_relaxed) ==

@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "vmm_test.h"
 
@@ -352,6 +354,43 @@ START_TEST(the_word_to_poll_is_set)
 }
 END_TEST
 
+/* ---- a copy of the process ---- */
+
+static void *linger(void *arg)
+{
+  vmm_tlb_enter(tlb);
+  step = 1;
+  while (step == 1)
+    sched_yield();
+  vmm_tlb_leave(tlb);
+  return arg;
+}
+
+/* The thread that was in a section is not there. */
+START_TEST(a_child_waits_for_no_section_of_its_parent)
+{
+  pthread_t thread;
+  int status;
+  pid_t child;
+
+  fill(AT, VMM_WRITE);
+  ck_assert_int_eq(pthread_create(&thread, NULL, linger, NULL), 0);
+  while (step == 0)
+    sched_yield();
+  child = vmm_process_fork();
+  ck_assert_int_ge(child, 0);
+  if (child == 0) {
+    store(AT, 9);
+    _exit(vmm_unmap(space, AT, page) == 0 && !writes(AT) ? 0 : 1);
+  }
+  step = 2;
+  pthread_join(thread, NULL);
+  ck_assert_int_eq(waitpid(child, &status, 0), child);
+  ck_assert_int_eq(status, 0);
+  ck_assert_uint_eq(load(AT), 0);
+}
+END_TEST
+
 /* ---- many at once ---- */
 
 #define OWNERS 3
@@ -459,6 +498,7 @@ Suite *vmm_suite_tlb(void)
   tcase_add_test(tcase, a_frame_is_reused_after_the_section_only);
   tcase_add_test(tcase, two_cleaners_wait_for_the_same_store);
   tcase_add_test(tcase, the_word_to_poll_is_set);
+  tcase_add_test(tcase, a_child_waits_for_no_section_of_its_parent);
   tcase_add_test(tcase, no_store_is_lost_nor_undirty_while_a_cleaner_runs);
   suite_add_tcase(suite, tcase);
   return suite;
