@@ -20,12 +20,13 @@ enum { SLOTS = 64, SLOT_NBYTES = VMMI_ARCH_DISPLACED_MAX };
 
 /* ---- the page ---- */
 
-/* Maps the first page of the run a second time, to execute. */
+/* Maps the first page of the run a second time, to execute; at *code, unless that is
+ * NULL. */
 static int map_code(struct vmmi_displacer *displacer, char **code)
 {
   size_t nbytes = (size_t)1 << vmmi_os_page_shift();
   void *at;
-  int error = vmmi_os_reserve(&at, NULL, nbytes, nbytes);
+  int error = vmmi_os_reserve(&at, *code, nbytes, nbytes);
 
   if (error != 0)
     return error;
@@ -40,7 +41,7 @@ static int map_code(struct vmmi_displacer *displacer, char **code)
 /* => inside enter */
 static int make_page(struct vmmi_displacer *displacer)
 {
-  char *code;
+  char *code = NULL;
   int error;
 
   displacer->slot = vmmi_metadata_alloc(SLOTS_NBYTES);
@@ -74,6 +75,13 @@ void vmmi_displacer_end(struct vmmi_displacer *displacer)
   vmmi_frame_release(displacer->run, 1);
   vmmi_run_drop(displacer->run);
   vmmi_metadata_free(displacer->slot, SLOTS_NBYTES);
+}
+
+int vmmi_displacer_inherit(struct vmmi_displacer *displacer)
+{
+  char *code = displacer->code;
+
+  return code != NULL ? map_code(displacer, &code) : 0;
 }
 
 /* ---- slots ---- */

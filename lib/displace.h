@@ -26,6 +26,10 @@ struct vmmi_displacer {
 /* Gives the page back, if there is one.  => nobody runs in it; inside enter */
 void vmmi_displacer_end(struct vmmi_displacer *displacer);
 
+/* Its code in a copy of the process, where it was: mappings are not inherited.
+ * -ENOMEM */
+int vmmi_displacer_inherit(struct vmmi_displacer *displacer);
+
 /* The trap of an instruction that needs a second step: takes it.
  * => whether it was that; signal-safe */
 bool vmmi_displace_trap(void *context);

@@ -15,6 +15,10 @@
 
 static pthread_mutex_t guest_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vmm_guest_thread *dead_threads;
+static struct vmm_guest_thread *all_threads;
+
+/* Who "runs" a guest thread that is being destroyed. */
+static struct vmm_hart *const nobody = (struct vmm_hart *)&dead_threads;
 
 int vmmi_guest_thread_check(const struct vmm_guest_thread *thread)
 {
@@ -44,7 +48,16 @@ static struct vmm_guest_thread *take_thread(void)
   if (thread != NULL)
     dead_threads = thread->next_free;
   pthread_mutex_unlock(&guest_lock);
-  return thread != NULL ? thread : vmmi_metadata_alloc(sizeof(*thread));
+  if (thread != NULL)
+    return thread;
+  thread = vmmi_metadata_alloc(sizeof(*thread));
+  if (thread == NULL)
+    return NULL;
+  pthread_mutex_lock(&guest_lock);
+  thread->next = all_threads;
+  all_threads = thread;
+  pthread_mutex_unlock(&guest_lock);
+  return thread;
 }
 
 static struct vmm_guest_thread *make_thread(void)
@@ -118,6 +131,21 @@ void vmmi_guest_thread_end(struct vmm_hart *hart)
   end_thread(own);
 }
 
+int vmmi_guest_thread_fork_child(void)
+{
+  int error = 0;
+
+  pthread_mutex_init(&guest_lock, NULL);
+  for (struct vmm_guest_thread *thread = all_threads;
+       thread != NULL && error == 0; thread = thread->next) {
+    if (atomic_load(&thread->hart) != vmmi_thread_self.hart)
+      atomic_store(&thread->hart, NULL);
+    if (thread->displacer != NULL)
+      error = vmmi_displacer_inherit(thread->displacer);
+  }
+  return error;
+}
+
 /* ---- the public side ---- */
 
 static int check_thread_options(const struct vmm_guest_thread_options *options)
@@ -159,8 +187,6 @@ int vmm_guest_thread_create(struct vmm_guest_thread **thread,
   *thread = made;
   return 0;
 }
-
-static struct vmm_hart *const nobody = (struct vmm_hart *)&dead_threads;
 
 /* => inside */
 static int destroy_thread(struct vmm_guest_thread *thread)

@@ -34,6 +34,7 @@ struct vmm_guest_thread {
   _Atomic unsigned depth;           /* emulations that are owned */
   struct vmmi_emulation emulations[VMM_TRAMPOLINE_FRAMES];
   struct vmm_guest_thread *next_free;
+  struct vmm_guest_thread *next; /* of all records, dead ones too */
 };
 
 #define VMMI_GUEST_THREAD_MAGIC 0x766d6774u
@@ -46,6 +47,10 @@ int vmmi_guest_thread_check(const struct vmm_guest_thread *thread);
  * => inside */
 int vmmi_guest_thread_begin(struct vmm_hart *hart);
 void vmmi_guest_thread_end(struct vmm_hart *hart);
+
+/* In a copy of the process: guest threads are run by this thread's hart, or by none.
+ * -ENOMEM */
+int vmmi_guest_thread_fork_child(void);
 
 /* ---- trampoline_page.c ---- */
 

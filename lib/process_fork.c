@@ -18,6 +18,7 @@
 
 #include "entry.h"
 #include "gate.h"
+#include "guest_thread.h"
 #include "hart.h"
 #include "map.h"
 #include "object.h"
@@ -46,6 +47,8 @@ static const struct share {
   { "process fork: mmap of an entry area", NULL, NULL, vmmi_view_fork_child,
     NULL },
   { "process fork: sections of TLBs", NULL, NULL, vmmi_tlb_fork_child, NULL },
+  { "process fork: mmap of displaced code", NULL, NULL,
+    vmmi_guest_thread_fork_child, NULL },
   { "process fork: thread of a pager", NULL, NULL, vmmi_pager_fork_child,
     vmmi_pager_fork_start },
   { "process fork: wired memory", NULL, NULL, NULL, vmmi_wire_fork_child },

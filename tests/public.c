@@ -12,6 +12,7 @@
   X(code) \
   X(debug) \
   X(device) \
+  X(displace) \
   X(displace_random) \
   X(extable) \
   X(fork) \
@@ -20,6 +21,7 @@
   X(guard_code) \
   X(guard_restore) \
   X(guard_stack) \
+  X(guest_thread) \
   X(handler) \
   X(hart) \
   X(hart_race) \
