@@ -70,6 +70,7 @@
   X(tracker_object) \
   X(tracker_race) \
   X(trampoline) \
+  X(trampoline_native) \
   X(version) \
   X(view) \
   X(view_enter) \
