@@ -94,9 +94,12 @@ static void release_from(struct vmm_hart *hart)
   struct vmm_guest_thread *thread = atomic_load(&hart->thread);
 
   atomic_store(&hart->thread, NULL);
-  vmmi_thread_self.displacer = NULL;
-  if (thread != NULL) /* release: what it did is done, for the next hart */
-    atomic_store_explicit(&thread->hart, NULL, memory_order_release);
+  if (thread == NULL)
+    return;
+  if (vmmi_thread_self.displacer == thread->displacer)
+    vmmi_thread_self.displacer = NULL;
+  /* release: what it did is done, for the next hart */
+  atomic_store_explicit(&thread->hart, NULL, memory_order_release);
 }
 
 int vmmi_guest_thread_begin(struct vmm_hart *hart)

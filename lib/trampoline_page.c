@@ -127,6 +127,7 @@ static int show_current(struct vmmi_window *window, vmm_addr_t va,
     }
     atomic_store(&window->trampoline, page);
     atomic_store(&hart->shows, true);
+    vmmi_inject_step(VMMI_STEP_SHOWING);
   } while (atomic_load(&hart->thread) != thread);
   return show_page(window, va, page, rights, shown == page);
 }

@@ -10,7 +10,8 @@
   X(lazy_step) \
   X(pager_step) \
   X(residue) \
-  X(step)
+  X(step) \
+  X(trampoline_step)
 
 #define DECLARE(name) Suite *vmm_suite_##name(void);
 #define LIST(name) { #name, vmm_suite_##name },

@@ -1,7 +1,8 @@
 #define _GNU_SOURCE 1
 /*
- * Displaced instructions, case by case: the return, faults and who sees them, signals
- * that come in between, what is refused.  test_displace_random.c has the rest.
+ * Displaced instructions, case by case: the return (S0.11), faults and who sees them
+ * (S0.6), signals that come in between (S0.3), what is refused.
+ * test_displace_random.c has the rest.
  */
 #include <sys/wait.h>
 #include <ucontext.h>

@@ -1,6 +1,6 @@
 /*
  * The trampoline page of a space and the emulations in it: what the library has to
- * do for scenarios S0.3 to S0.12.
+ * do for scenarios S0.3, S0.4, S0.5, S0.7, S0.8, S0.9, S0.10 and S0.12.
  */
 #include "trampolines.h"
 
