@@ -153,10 +153,32 @@ static void displace_plain(struct writer *writer, const void *context,
   put_end(writer);
 }
 
+/* => whether there can be such an address: else a transfer to it faults itself */
+static bool is_canonical(uint64_t address)
+{
+  return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
+
+/* jmp to a target that is no address: it faults where it stands */
+static void displace_wild(struct writer *writer, const void *context,
+                          uintptr_t target)
+{
+  static const uint8_t jump[] = { 0xff, 0xe0 | RSI };
+
+  take_scratch(writer, context, RSI);
+  writer->what->entry = target;
+  put(writer, jump, sizeof(jump));
+  put_end(writer);
+}
+
 /* push of the address after the call, and the jump to the target */
 static void displace_call(struct writer *writer, const void *context,
                           uintptr_t target)
 {
+  if (!is_canonical(target)) {
+    displace_wild(writer, context, target);
+    return;
+  }
   take_scratch(writer, context, RSI);
   writer->what->entry = writer->what->pc + writer->what->length;
   writer->what->next = target;
@@ -347,10 +369,11 @@ int vmmi_arch_displace_trap(void *context, struct vmmi_arch_displaced *what,
   uintptr_t target = register_of(context, (unsigned)what->reg);
 
   vmmi_arch_set_register(context, (unsigned)what->reg, what->scratch);
-  if (!what->calls) {
+  if (!what->calls && is_canonical(target)) {
     vmmi_arch_set_pc(context, target);
     return 1;
   }
+  /* without a call, the target is none */
   *what = (struct vmmi_arch_displaced){ .pc = what->pc, .reg = -1,
                                         .length = what->length };
   displace_call(&writer, context, target);

@@ -4,6 +4,7 @@
  * registers, memory, and where they end.  The place lies among breakpoints, so that
  * wherever an instruction leads a trap tells; faults are outcomes too.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -85,6 +86,17 @@ static void save_state(const ucontext_t *context, struct state *state)
   memcpy(state->data, data, DATA);
 }
 
+/* Back to where the area was called. */
+static void end_run(ucontext_t *context, const void *pc, unsigned reason)
+{
+  save_state(context, outcome);
+  outcome->pc = (uint64_t)(uintptr_t)pc;
+  outcome->reason = reason;
+  memcpy(context->uc_mcontext.gregs, begun.uc_mcontext.gregs,
+         sizeof(begun.uc_mcontext.gregs));
+  *context->uc_mcontext.fpregs = begun_fp;
+}
+
 /* The begin: from the call of the area.  The end: back there. */
 static enum vmm_verdict at_trap(struct vmm_fault *fault, void *arg)
 {
@@ -104,13 +116,17 @@ static enum vmm_verdict at_trap(struct vmm_fault *fault, void *arg)
     if (displaced == 0)
       return VMM_RESUME;
   }
-  save_state(context, outcome);
-  outcome->pc = (uint64_t)(uintptr_t)pc;
-  outcome->reason = fault->reason;
-  memcpy(context->uc_mcontext.gregs, begun.uc_mcontext.gregs,
-         sizeof(begun.uc_mcontext.gregs));
-  *context->uc_mcontext.fpregs = begun_fp;
+  end_run(context, pc, fault->reason);
   return VMM_RESUME;
+}
+
+/* It led out of the area: the fault is nobody's, and goes to this earlier handler. */
+static void at_wild_fault(int signal, siginfo_t *info, void *context)
+{
+  (void)signal;
+  (void)info;
+  end_run(context, (void *)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP],
+          VMM_FAULT_OUTSIDE);
 }
 
 static void run(struct state *end, bool out_of_line)
@@ -430,11 +446,12 @@ static void choose_registers(void)
 }
 
 /* Memory holds pointers at all multiples of 8, and so do registers that may be a
- * target or a base. */
+ * target or a base.  They are odd: what is read between two of them is then no
+ * address that there could be. */
 static void choose_pointers(void)
 {
   for (size_t i = 0; i < DATA; i += 8) {
-    uint64_t place = some_place();
+    uint64_t place = some_place() | 1;
 
     memcpy(start.data + i, &place, sizeof(place));
   }
@@ -516,8 +533,10 @@ static void make_area(void)
 {
   struct vmm_code_options options = { .handler = at_trap };
 
-  area = mmap(NULL, AREA + DATA, PROT_READ | PROT_WRITE | PROT_EXEC,
-              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  /* where it lies each time, if that can be: a run is the same as the last then */
+  area = mmap((void *)0x123451000000, AREA + DATA,
+              PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+              -1, 0);
   ck_assert_ptr_ne(area, MAP_FAILED);
   data = area + AREA;
   memset(area, 0xcc, AREA);
@@ -527,11 +546,15 @@ static void make_area(void)
 
 START_TEST(random_instructions_do_elsewhere_what_they_do_in_place)
 {
-  struct displacing displacing = displacing_begin();
+  struct sigaction wild = { .sa_sigaction = at_wild_fault,
+                            .sa_flags = SA_SIGINFO | SA_ONSTACK };
+  struct displacing displacing;
   const char *count = getenv("VMM_DISPLACE_RUNS");
   unsigned runs = count != NULL ? (unsigned)strtoul(count, NULL, 0) : 30000;
   unsigned faults = 0, refused = 0;
 
+  ck_assert_int_eq(sigaction(SIGSEGV, &wild, NULL), 0);
+  displacing = displacing_begin();
   ck_assert_ok(vmm_thread_attach());
   make_area();
   for (unsigned i = 0; i < runs; i++) {
