@@ -23,16 +23,47 @@ static bool access_direct(struct model_world *w, vmm_addr_t va, unsigned s,
   *value = got;
   return true;
 fault:
+  vmm_fault_last(&w->last);
   return false;
+}
+
+static bool access_by_hart(struct model_world *w, vmm_addr_t va, unsigned s,
+                           unsigned access, uint64_t *value)
+{
+  struct model_access job = { .space = w->space[s], .va = va, .access = access,
+                              .nofault = w->nofault, .value = *value };
+
+  model_hart_access(w->op->slot % MODEL_HARTS, &job);
+  agree(w, job.error == 0 || model_refused(w, job.error), "hart: %d", job.error);
+  w->last = job.fault;
+  if (job.error != 0)
+    w->last.reason = VMM_FAULT_NO_MEMORY;
+  *value = job.value;
+  return job.error == 0 && job.done;
 }
 
 static bool access_once(struct model_world *w, vmm_addr_t va, unsigned s,
                         unsigned access, bool direct, uint64_t *value)
 {
-  if (direct && !w->model.space[s].checked)
-    return access_direct(w, va, s, access, value);
-  return (access == VMM_WRITE ? vmm_store(w->space[s], va, value, 8)
-                              : vmm_load(w->space[s], va, value, 8)) == 0;
+  int error;
+  bool done;
+
+  direct = direct && !w->model.space[s].checked;
+  if (direct && w->harts)
+    return access_by_hart(w, va, s, access, value);
+  if (w->nofault)
+    vmm_nofault_begin();
+  if (direct) {
+    done = access_direct(w, va, s, access, value);
+  } else {
+    error = access == VMM_WRITE ? vmm_store(w->space[s], va, value, 8)
+                                : vmm_load(w->space[s], va, value, 8);
+    done = error == 0;
+    vmm_fault_last(&w->last);
+  }
+  if (w->nofault)
+    vmm_nofault_end();
+  return done;
 }
 
 /* => whether the host may let it be read though it is only to be run: native code
@@ -46,10 +77,9 @@ static bool may_be_read(const struct model_page *page)
 static void expect_refusal(struct model_world *w, unsigned s, unsigned p,
                            unsigned access)
 {
-  struct vmm_fault fault = { 0 };
+  struct vmm_fault fault = w->last;
 
   agree(w, w->failing, "page %u: denied", p);
-  agree(w, vmm_fault_last(&fault) == 0, "page %u: no fault recorded", p);
   agree(w, fault.reason == VMM_FAULT_NO_MEMORY || fault.reason == VMM_FAULT_OBJECT,
         "page %u: denied for %s", p, vmm_fault_reason_name(fault.reason));
   model_blur(&w->model, s, p, access);
@@ -58,11 +88,10 @@ static void expect_refusal(struct model_world *w, unsigned s, unsigned p,
 static void expect_denial(struct model_world *w, unsigned s, unsigned p)
 {
   const struct model_page *page = &w->model.space[s].page[p];
-  struct vmm_fault fault = { 0 };
+  struct vmm_fault fault = w->last;
 
   if (w->failing)
     return;
-  agree(w, vmm_fault_last(&fault) == 0, "page %u: no fault recorded", p);
   agree(w, fault.reason ==
                (page->mapped ? VMM_FAULT_RIGHTS : VMM_FAULT_NO_REGION),
         "page %u: denied for %s", p, vmm_fault_reason_name(fault.reason));
@@ -94,7 +123,7 @@ static void access_word(struct model_world *w, const struct model_op *op,
     expect_refusal(w, s, op->page, access);
     return;
   }
-  if (page->wired && !w->shaken && w->alone && direct &&
+  if (page->wired && !w->shaken && !w->harts && w->alone && direct &&
       (access == VMM_WRITE || !(page->rights & VMM_EXEC)))
     agree(w, model_faults() == before, "page %u is wired, and faults", op->page);
   model_expect_faults(w, before, must, 1);
@@ -343,9 +372,9 @@ void model_do_nofault(struct model_world *w, const struct model_op *op,
 
   if (may_be_read(page))
     return;
-  vmm_nofault_begin();
+  w->nofault = true;
   done = access_once(w, va, s, access, op->choice & 6, &value);
-  vmm_nofault_end();
+  w->nofault = false;
   agree(w, !done || (allowed && !must), "page %u: not disabled", op->page);
   if (!done && allowed) {
     int error = vmm_fixup(w->space[s], va, access);
@@ -355,9 +384,9 @@ void model_do_nofault(struct model_world *w, const struct model_op *op,
       model_touch(&w->model, s, op->page, access);
     else
       model_blur(&w->model, s, op->page, access);
-    vmm_nofault_begin();
+    w->nofault = true;
     done = access_once(w, va, s, access, op->choice & 6, &value);
-    vmm_nofault_end();
+    w->nofault = false;
     agree(w, done || w->failing || !w->alone, "page %u: denied after a fixup",
           op->page);
   }

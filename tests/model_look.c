@@ -454,7 +454,7 @@ void model_do_look(struct model_world *w, const struct model_op *op, unsigned s)
 
 void model_do_budget(struct model_world *w, const struct model_op *op, unsigned s)
 {
-  (void)w;
   (void)s;
-  vmm_mapping_budget(op->choice & 1 ? 0 : 256);
+  if (w->alone) /* wired memory may be refused by a small one */
+    vmm_mapping_budget(op->choice & 1 ? 0 : 256);
 }

@@ -203,7 +203,7 @@ void model_do_map(struct model_world *w, const struct model_op *op, unsigned s)
   if (model_refused(w, error) || (!w->alone && error == -ENOSPC))
     return;
   if (want == 0 && wish.mapping.object >= 0 && !wish.mapping.is_private &&
-      !model_claim(&w->model, s, wish.mapping.object))
+      w->alone && !model_claim(&w->model, s, wish.mapping.object))
     want = -ENOSPC;
   if (want == 0 && wired && would_be_watched(w, op, s, n, &wish))
     want = -EBUSY;
@@ -415,7 +415,7 @@ static void told(struct vmm_notifier *self, vmm_addr_t va, uint64_t nbytes)
       w->model.space[s].page[p].cached = false;
 }
 
-static void listen(struct model_world *w, unsigned s)
+void model_listen(struct model_world *w, unsigned s)
 {
   w->notifier[s] = (struct vmm_notifier){ .invalidate = told, .arg = w };
   agree(w, vmm_notifier_add(w->space[s], &w->notifier[s]) == 0, "notifier");
@@ -445,7 +445,9 @@ static bool end_space(struct model_world *w, unsigned s)
 
   if (!space->live)
     return true;
-  if (!is_used(w, s))
+  if (w->harts)
+    model_harts_leave();
+  if (w->alone && !is_used(w, s))
     agree(w, vmm_check(w->space[s], 0, 0) == 0 || w->failing, "%s",
           vmm_error_text());
   error = vmm_space_destroy(w->space[s]);
@@ -477,7 +479,7 @@ void model_do_fork(struct model_world *w, const struct model_op *op, unsigned s)
     return;
   agree(w, error == 0, "result %d", error);
   model_fork(&w->model, s, to);
-  listen(w, to);
+  model_listen(w, to);
 }
 
 /* Ends the space and makes another kind of it. */
@@ -485,7 +487,7 @@ void model_do_make(struct model_world *w, const struct model_op *op, unsigned s)
 {
   struct vmm_space_options options = { .size = 1 << 26 };
   struct model_space *space = &w->model.space[s];
-  unsigned kind = op->choice % 6;
+  unsigned kind = w->alone ? op->choice % 6 : 0;
   int error;
 
   if (is_common(w, s) || !end_space(w, s))
@@ -501,5 +503,5 @@ void model_do_make(struct model_world *w, const struct model_op *op, unsigned s)
   space->coarse = options.flags == 0;
   space->checked = options.flags == VMM_CHECKED;
   space->host_pages = kind == 3 ? 4 : 1;
-  listen(w, s);
+  model_listen(w, s);
 }

@@ -229,14 +229,6 @@ vmm_addr_t model_word_address(const struct model_world *w, unsigned s, unsigned 
   return model_address(w, s, p) + (word == 0 ? 0 : model_page_size(w, s) - 8);
 }
 
-uint64_t model_faults(void)
-{
-  struct vmm_stats stats = { .struct_size = sizeof(stats) };
-
-  vmm_thread_stats(&stats);
-  return stats.faults_read + stats.faults_write + stats.faults_exec;
-}
-
 void model_expect_faults(struct model_world *w, uint64_t before, bool must,
                          unsigned most)
 {
@@ -305,6 +297,8 @@ static void know_file(struct model_world *w)
                          (w->lane * MODEL_OBJECT_PAGES + i) * 16 + k;
 }
 
+static const struct model_op nothing = { .kind = MODEL_make };
+
 void model_world_begin(struct model_world *w, struct model_report *report)
 {
   static const uint8_t kinds[MODEL_SPACES] = { 0, 1, 5, 4 };
@@ -324,9 +318,33 @@ void model_world_begin(struct model_world *w, struct model_report *report)
   }
 }
 
+void model_world_share(struct model_world *first)
+{
+  unsigned s;
+
+  for (s = 2; s < MODEL_SPACES; s++) {
+    agree(first, vmm_space_destroy(first->space[s]) == 0, "space %u", s);
+    first->space[s] = NULL;
+    first->model.space[s].live = false;
+  }
+  first->alone = false;
+}
+
+void model_world_join(struct model_world *w, const struct model_world *first,
+                      unsigned lane)
+{
+  unsigned s;
+
+  *w = *first;
+  w->lane = lane;
+  know_file(w);
+  for (s = 0; s < 2; s++)
+    model_listen(w, s);
+}
+
 void model_world_check(struct model_world *w)
 {
-  static struct model_op op = { .kind = MODEL_walk, .count = MODEL_PAGES };
+  struct model_op op = { .kind = MODEL_walk, .count = MODEL_PAGES };
   unsigned s, k;
 
   w->op = &op;
@@ -345,7 +363,7 @@ void model_world_check(struct model_world *w)
     op.slot = (uint8_t)k;
     model_do_pin_read(w, &op, 0);
   }
-  op.slot = 0;
+  w->op = &nothing;
 }
 
 void model_world_end(struct model_world *w)
@@ -362,12 +380,14 @@ void model_world_end(struct model_world *w)
   for (i = 0; i < MODEL_TRACKERS; i++)
     if (w->model.tracker[i].live)
       vmm_tracker_destroy(w->tracker[i]);
+  if (w->harts)
+    model_harts_end();
   for (i = 0; i < MODEL_SPACES; i++) {
-    if (w->space[i] == NULL)
+    if (w->space[i] == NULL || (!w->alone && i < 2 && w->lane != 0))
       continue;
     agree(w, vmm_check(w->space[i], 0, 0) == 0, "at the end: space %u", i);
     agree(w, vmm_space_destroy(w->space[i]) == 0, "at the end: space %u", i);
   }
-  for (i = 0; i < MODEL_OBJECTS; i++)
+  for (i = 0; w->lane == 0 && i < MODEL_OBJECTS; i++)
     vmm_object_release(w->object[i]);
 }

@@ -62,6 +62,9 @@ struct model_world {
   bool failing;              /* the host refuses something during it */
   bool shaken;               /* it did before: what is wired may be gone */
   bool alone;                /* no other thread uses these spaces */
+  bool harts;                /* accesses by windows are those of harts */
+  bool nofault;              /* the access under way has faults disabled */
+  struct vmm_fault last;     /* of the last access that failed */
   unsigned lane;             /* which pages of them, and of the objects, are ours */
 };
 
@@ -77,6 +80,12 @@ void model_op_run(struct model_world *world, const struct model_op *op);
 /* ---- worlds ---- */
 
 void model_world_begin(struct model_world *world, struct model_report *report);
+/* For threads: the first's two first spaces, and its objects, are all lanes'. */
+void model_world_share(struct model_world *first);
+void model_world_join(struct model_world *world, const struct model_world *first,
+                      unsigned lane);
+/* Tells a world of changes of code in a space. */
+void model_listen(struct model_world *world, unsigned s);
 /* Compares all that can be seen. */
 void model_world_check(struct model_world *world);
 void model_world_end(struct model_world *world);
@@ -135,6 +144,27 @@ bool model_all_mapped(const struct model_world *world, unsigned s, unsigned firs
 MODEL_OPERATIONS(MODEL_DECLARE)
 #undef MODEL_DECLARE
 
+/* ---- harts ---- */
+
+enum { MODEL_HARTS = 3 };
+
+struct model_access {
+  struct vmm_space *space;
+  vmm_addr_t va;
+  unsigned access;
+  bool nofault;
+  uint64_t value;         /* in or out */
+  bool done;
+  int error;              /* of turning to the space */
+  struct vmm_fault fault; /* the last of its thread */
+};
+
+void model_harts_begin(void);
+void model_hart_access(unsigned hart, struct model_access *access);
+/* They run no space any more. */
+void model_harts_leave(void);
+void model_harts_end(void);
+
 /* ---- running and shrinking ---- */
 
 struct model_run {
@@ -142,6 +172,7 @@ struct model_run {
   uint32_t first, count; /* operations of one life */
   const uint32_t *only;  /* their numbers, if not all; count of them */
   bool trace;
+  bool harts, lanes;     /* the accesses are harts'; threads with a lane each */
 };
 
 /* Runs in a child.  => whether both sides agreed; else *report tells */

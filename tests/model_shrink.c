@@ -5,6 +5,7 @@
  */
 #include "model_run.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,9 @@ static void live(const struct model_run *run, struct model_report *report)
   uint32_t i;
 
   model_world_begin(&world, report);
+  world.harts = run->harts;
+  if (run->harts)
+    model_harts_begin();
   for (i = 0; i < run->count; i++) {
     struct model_op op = model_op_make(run->seed, number_of(run, i));
 
@@ -44,6 +48,48 @@ static void live(const struct model_run *run, struct model_report *report)
   model_world_end(&world);
 }
 
+struct lane {
+  struct model_world world;
+  const struct model_run *run;
+  pthread_t thread;
+};
+
+static void *live_in_lane(void *arg)
+{
+  struct lane *lane = arg;
+  uint64_t seed = lane->run->seed ^ (uint64_t)lane->world.lane << 56;
+
+  for (uint32_t i = 0; i < lane->run->count; i++) {
+    struct model_op op = model_op_make(seed, i);
+
+    model_op_run(&lane->world, &op);
+    if (i % CHECK_EVERY == CHECK_EVERY - 1)
+      model_world_check(&lane->world);
+  }
+  return NULL;
+}
+
+/* Threads on the same spaces, each with its own pages. */
+static void live_in_lanes(const struct model_run *run, struct model_report *report)
+{
+  static struct model_world first;
+  static struct lane lanes[MODEL_LANES];
+  unsigned i;
+
+  model_world_begin(&first, report);
+  model_world_share(&first);
+  for (i = 0; i < MODEL_LANES; i++) {
+    model_world_join(&lanes[i].world, &first, i);
+    lanes[i].run = run;
+  }
+  for (i = 0; i < MODEL_LANES; i++)
+    pthread_create(&lanes[i].thread, NULL, live_in_lane, &lanes[i]);
+  for (i = 0; i < MODEL_LANES; i++)
+    pthread_join(lanes[i].thread, NULL);
+  for (i = MODEL_LANES; i-- > 0;)
+    model_world_end(&lanes[i].world);
+}
+
 bool model_live(const struct model_run *run, struct model_report *report)
 {
   int status = 0;
@@ -56,7 +102,10 @@ bool model_live(const struct model_run *run, struct model_report *report)
     /* the library may loop with signals blocked: only the kernel ends that */
     setrlimit(RLIMIT_CPU, &(struct rlimit){ LIFE_SECONDS, LIFE_SECONDS });
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    live(run, report);
+    if (run->lanes)
+      live_in_lanes(run, report);
+    else
+      live(run, report);
     _exit(0);
   }
   if (child < 0 || waitpid(child, &status, 0) != child) {
@@ -150,6 +199,8 @@ void model_shrink(const struct model_run *run, struct model_report *report)
   struct shrinking s = { .run = *run, .report = report, .failure = *report };
   uint32_t i;
 
+  if (run->lanes)
+    return; /* the threads' order is never the same */
   s.run.trace = false;
   s.run.count = report->done + 1;
   s.numbers = calloc(s.run.count, sizeof(s.numbers[0]));

@@ -12,7 +12,7 @@
 #include "model_run.h"
 #include "probe.h"
 
-enum { LIFE = 20000, OPERATIONS = 200000 };
+enum { LIFE = 20000, OPERATIONS = 100000 };
 
 /* => the numbers of VMM_ONLY, *count of them; NULL: all */
 static uint32_t *read_only(uint32_t *count)
@@ -52,14 +52,13 @@ static void run_life(struct model_run *run)
   munmap(report, sizeof(*report));
 }
 
-/* _i: a fifth of the operations */
-START_TEST(random_operations_equal_the_model)
+static void run_lives(struct model_run run, unsigned i)
 {
   uint64_t operations = probe_setting("VMM_OPS", OPERATIONS);
-  uint64_t seed = probe_seed("model") + (uint64_t)_i * 1000000;
-  struct model_run run = { .trace = probe_setting("VMM_TRACE", 0) != 0 };
+  uint64_t seed = probe_seed("model") + (uint64_t)i * 1000000;
   uint32_t *only = read_only(&run.count);
 
+  run.trace = probe_setting("VMM_TRACE", 0) != 0;
   if (only != NULL) {
     run.seed = seed;
     run.only = only;
@@ -73,6 +72,24 @@ START_TEST(random_operations_equal_the_model)
   }
   free(only);
 }
+
+/* _i: a tenth of the operations each */
+START_TEST(random_operations_equal_the_model)
+{
+  run_lives((struct model_run){ .harts = false }, (unsigned)_i);
+}
+END_TEST
+
+START_TEST(accesses_by_harts_equal_the_model)
+{
+  run_lives((struct model_run){ .harts = true }, (unsigned)_i);
+}
+END_TEST
+
+START_TEST(operations_of_threads_equal_the_model)
+{
+  run_lives((struct model_run){ .lanes = true }, (unsigned)_i);
+}
 END_TEST
 
 Suite *vmm_suite_model(void);
@@ -82,8 +99,10 @@ Suite *vmm_suite_model(void)
   Suite *suite = suite_create("model");
   TCase *tcase = tcase_create("model");
 
-  tcase_set_timeout(tcase, 300);
-  tcase_add_loop_test(tcase, random_operations_equal_the_model, 0, 5);
+  tcase_set_timeout(tcase, 300 + (double)probe_setting("VMM_OPS", 0) / 1000);
+  tcase_add_loop_test(tcase, random_operations_equal_the_model, 0, 10);
+  tcase_add_loop_test(tcase, accesses_by_harts_equal_the_model, 0, 10);
+  tcase_add_test(tcase, operations_of_threads_equal_the_model);
   suite_add_tcase(suite, tcase);
   return suite;
 }
