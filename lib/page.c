@@ -44,6 +44,7 @@ struct work {
   vmmi_pte_slot *slot;
   vmm_addr_t va;
   struct vmm_pte_watch watch;
+  bool dropped; /* zeros of these pages are in no window */
 };
 
 /* ---- what is granted already ---- */
@@ -226,8 +227,8 @@ static int replace_frame(const struct work *work)
   uint64_t frame;
   int error;
 
-  /* zeros without silent bits are in no window, or as zeros without rights */
-  if ((pte & VMM_PTE_SILENT) || vmm_pte_frame(pte) != VMMI_ZERO_FRAME)
+  /* without silent bits too: who took them may not yet have narrowed */
+  if (!work->dropped || vmm_pte_frame(pte) != VMMI_ZERO_FRAME)
     vmmi_window_drop(work->space, work->va, work->space->page_nbytes);
   if (vmmi_code_may_be(pte))
     vmmi_code_notify(work->space, work->va, work->space->page_nbytes);
@@ -395,15 +396,17 @@ static void drop_zeros(const struct vmmi_page_range *range)
 {
   struct vmm_space *space = range->region->space;
   unsigned first = vmmi_leaf_index(&space->pt, range->va);
-  vmm_pte_t seen = 0;
+  bool seen = false;
 
   for (unsigned i = first; i < first + range->npages; i++) {
     vmm_pte_t pte = atomic_load(&range->leaf->pte[i]);
 
-    if ((pte & VMM_PTE_PRESENT) && vmm_pte_frame(pte) == VMMI_ZERO_FRAME)
-      seen |= vmmi_pte_clear(&range->leaf->pte[i], VMM_PTE_SREAD);
+    if (!(pte & VMM_PTE_PRESENT) || vmm_pte_frame(pte) != VMMI_ZERO_FRAME)
+      continue;
+    vmmi_pte_clear(&range->leaf->pte[i], VMM_PTE_SREAD);
+    seen = true;
   }
-  if (seen & VMM_PTE_SREAD)
+  if (seen)
     vmmi_window_drop(space, range->va,
                      (uint64_t)range->npages << space->page_shift);
 }
@@ -442,7 +445,8 @@ int vmmi_page_promote(struct vmmi_page_range *range,
   }
   if (coarse)
     vmmi_page_widen(range);
-  if (coarse && request->access == VMM_WRITE)
+  asked.dropped = coarse && request->access == VMM_WRITE;
+  if (asked.dropped)
     drop_zeros(range);
   error = promote_one(&asked, request->access,
                       (request->flags & VMMI_RESOLVE_PIN) != 0);
@@ -451,6 +455,7 @@ int vmmi_page_promote(struct vmmi_page_range *range,
   for (unsigned i = 0; i < range->npages; i++) {
     struct work work = work_on(range, request, range->va + i * page);
 
+    work.dropped = asked.dropped;
     if (work.va == asked.va || !goes_along(&work, request->access))
       continue;
     if (promote_one(&work, request->access, false) != 0)
