@@ -20,7 +20,8 @@ static struct vmm_space *space_with(unsigned npages)
 
 /* Flags that vmm_map() knows. */
 #define KNOWN                                                                  \
-  (VMM_ANY | VMM_REPLACE | VMM_PRIVATE | VMM_WIRED | VMM_HUGE | VMM_EXACT)
+  (VMM_ANY | VMM_REPLACE | VMM_PRIVATE | VMM_WIRED | VMM_HUGE | VMM_EXACT |    \
+   VMM_SUPERVISOR)
 
 START_TEST(unknown_bits_of_a_map_are_einval)
 {
