@@ -4,12 +4,14 @@
  * call on the window's memory fails with EFAULT where a page is not installed;
  * these are what to use instead.
  *
- * Every access of this file that fails gives -EFAULT (nothing mapped, no right, or
- * the host's buffer is bad), -EINVAL (a size that is not one of those named), -ENOMEM (no frames: the host's or max_frames), -EIO (the object can't give the
- * page), or, of a pager, what its callback gave, -EINTR or -EDEADLK
- * (<vmm/pager.h>); and vmm_fault_last() tells the rest.  A region's or space's handler is
- * asked first, as for a signal.  A device (<vmm/device.h>) is loaded and stored by
- * its callbacks, and has nothing to pin or fix (-EFAULT, VMM_FAULT_FORM).
+ * Every access of this file that fails gives -EFAULT (nothing mapped, no right,
+ * or the host's buffer is bad), -EINVAL (a size that is not one of those
+ * named), -ENOMEM (no frames: the host's or max_frames), -EIO (the object can't
+ * give the page), or, of a pager, what its callback gave, -EINTR or -EDEADLK
+ * (<vmm/pager.h>); and vmm_fault_last() tells the rest.  A region's or space's
+ * handler is asked first, as for a signal.  A device (<vmm/device.h>) is loaded
+ * and stored by its callbacks, and has nothing to pin or fix (-EFAULT,
+ * VMM_FAULT_FORM).
  */
 #ifndef VMM_ACCESS_H
 #define VMM_ACCESS_H
@@ -35,16 +37,16 @@ VMM_API int vmm_fill(struct vmm_space *space, vmm_addr_t to, int byte,
                      size_t nbytes, size_t *left);
 
 /*
- * Copies a string with its terminating zero; *length, if not NULL, is set to its
- * length without it.
+ * Copies a string with its terminating zero; *length, if not NULL, is set to
+ * its length without it.
  * -ENAMETOOLONG  no zero among the first size bytes; they were copied
  */
 VMM_API int vmm_copyin_string(struct vmm_space *space, char *to,
                               vmm_addr_t from, size_t size, size_t *length);
 
 /*
- * One access of 1, 2, 4, 8 or 16 bytes in host byte order; any alignment.  It is
- * atomic if it is aligned to its size (16 bytes: as two halves).
+ * One access of 1, 2, 4, 8 or 16 bytes in host byte order; any alignment.  It
+ * is atomic if it is aligned to its size (16 bytes: as two halves).
  */
 VMM_API int vmm_load(struct vmm_space *space, vmm_addr_t va, void *value,
                      size_t nbytes);
@@ -63,8 +65,8 @@ VMM_API int vmm_cas(struct vmm_space *space, vmm_addr_t va, void *expected,
  * Does what a fault of this access to this page would do, and no more: after it
  * a faults-disabled access succeeds, unless somebody takes the page away again.
  * access: VMM_READ, VMM_WRITE or VMM_EXEC.
- * => 0; 1 likewise, but a pager was waited for: the space was not locked meanwhile,
- *    so what else the caller had found out may no longer be true
+ * => 0; 1 likewise, but a pager was waited for: the space was not locked
+ *    meanwhile, so what else the caller had found out may no longer be true
  */
 VMM_API int vmm_fixup(struct vmm_space *space, vmm_addr_t va, unsigned access);
 

@@ -17,9 +17,10 @@ extern "C" {
  * the page, so that the next write by any way calls the notifiers first.
  *
  * => 0; 1 if the bytes may change untold (the page is pinned or wired for
- *    writing, or keeps being both written and run): use them once and do not keep them;
- *    2 if one of the bytes is watched for VMM_EXEC (<vmm/watch.h>): the same, and
- *    call vmm_watch_execute() each time before the instruction runs
+ *    writing, or keeps being both written and run): use them once and do not
+ *    keep them; 2 if one of the bytes is watched for VMM_EXEC (<vmm/watch.h>):
+ *    the same, and call vmm_watch_execute() each time before the instruction
+ *    runs
  * -EFAULT -ENOMEM -EIO  as in <vmm/access.h>; vmm_fault_last() tells the rest
  * -EINVAL  the bytes lie in two pages; to lies in a window
  */
@@ -27,12 +28,12 @@ VMM_API int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to,
                       size_t nbytes);
 
 /*
- * A notifier learns of every range whose code may no longer be what was fetched:
- * written, unmapped, without EXEC, its frame replaced.  It is called before the
- * change returns, or before the write lands, with the library's locks held,
- * perhaps in signal context and on any thread: it must be short, may call nothing
- * of the library, and take no lock that is held while the library is called.
- * Setting a flag or queueing the range is what it is for.
+ * A notifier learns of every range whose code may no longer be what was
+ * fetched: written, unmapped, without EXEC, its frame replaced.  It is called
+ * before the change returns, or before the write lands, with the library's
+ * locks held, perhaps in signal context and on any thread: it must be short,
+ * may call nothing of the library, and take no lock that is held while the
+ * library is called.  Setting a flag or queueing the range is what it is for.
  */
 struct vmm_notifier {
   void (*invalidate)(struct vmm_notifier *self, vmm_addr_t va, uint64_t nbytes);

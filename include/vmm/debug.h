@@ -26,16 +26,17 @@ VMM_API int vmm_dump(struct vmm_space *space, FILE *file);
 VMM_API int vmm_explain(struct vmm_space *space, vmm_addr_t va, unsigned access,
                         char *text, size_t size);
 
-/* => the page's bytes in the alias, for debuggers: readable whatever the guest's
- *    rights, no bits are set; zeros and pages of read-only objects are not writable:
- *    to write, vmm_debug_write().  NULL if va was never touched.
+/* => the page's bytes in the alias, for debuggers: readable whatever the
+ *    guest's rights, no bits are set; zeros and pages of read-only objects are
+ *    not writable: to write, vmm_debug_write().  NULL if va was never touched.
  *    vmm_debug_ptr(space, va) can be called from gdb. */
 VMM_API void *vmm_debug_ptr(struct vmm_space *space, vmm_addr_t va);
 
 /*
- * A debugger's write: to private memory whatever its rights, which gets a page of
- * its own and keeps its rights for the guest; the object behind it is unchanged.
- * It reads dirty, and decoded code is dropped.  left: as for vmm_copyout().
+ * A debugger's write: to private memory whatever its rights, which gets a page
+ * of its own and keeps its rights for the guest; the object behind it is
+ * unchanged.  It reads dirty, and decoded code is dropped.  left: as for
+ * vmm_copyout().
  *
  * -EFAULT  nothing is mapped there, or memory that is shared and not writable
  * -ENOMEM -EIO  as in <vmm/access.h>
@@ -44,10 +45,11 @@ VMM_API int vmm_debug_write(struct vmm_space *space, vmm_addr_t to,
                             const void *from, size_t nbytes, size_t *left);
 
 /*
- * Proves the rules of windows against what the host really grants: that no window
- * grants more than its page table, its records are true, every entry keeps the
- * invariant of <vmm/pte.h>, every frame has as many holders as it counts.
- * The space must be quiet: no other thread may use it.  nbytes 0: the whole space.
+ * Proves the rules of windows against what the host really grants: that no
+ * window grants more than its page table, its records are true, every entry
+ * keeps the invariant of <vmm/pte.h>, every frame has as many holders as it
+ * counts.  The space must be quiet: no other thread may use it.  nbytes 0: the
+ * whole space.
  *
  * => 0; -EPROTO, and vmm_error_text() says what is wrong and where
  * -ENOTSUP  the host doesn't show its mappings

@@ -1,7 +1,7 @@
 /*
- * The hook for a decoder of host instructions, which <vmm/mmio.h> fills: with one,
- * loads and stores of host code through a window, that lead to a device or to a
- * watched page, are performed by software.
+ * The hook for a decoder of host instructions, which <vmm/mmio.h> fills: with
+ * one, loads and stores of host code through a window, that lead to a device or
+ * to a watched page, are performed by software.
  */
 #ifndef VMM_DECODE_H
 #define VMM_DECODE_H
@@ -22,8 +22,9 @@ struct vmm_decoded {
 };
 
 struct vmm_decoder {
-  /* Decodes the instruction that begins at code, of which nbytes are there, with the
-   * registers of context (ucontext_t *).  => 0; -ENOTSUP not a form that it knows
+  /* Decodes the instruction that begins at code, of which nbytes are there,
+   * with the registers of context (ucontext_t *).  => 0; -ENOTSUP not a form
+   * that it knows
    * => signal context, with no lock held */
   int (*decode)(const void *code, size_t nbytes, const void *context,
                 struct vmm_decoded *decoded);

@@ -2,11 +2,11 @@
  * libvmm-emu: processors that run guest code in a space.
  *
  * A cpu is used by one thread at a time.  Its loads and stores go straight
- * through the space's window, or, in a space without one (VMM_CHECKED), by a TLB of its
- * own, with the same results, bits, counters and faults: then vmm_cpu_run() is a
- * section of it, and <vmm/tlb.h> says what a signal's handler on that thread may do.
- * Its code is fetched by vmm_fetch(), decoded once,
- * and dropped when it changes.  State is precise at every stop.
+ * through the space's window, or, in a space without one (VMM_CHECKED), by a
+ * TLB of its own, with the same results, bits, counters and faults: then
+ * vmm_cpu_run() is a section of it, and <vmm/tlb.h> says what a signal's
+ * handler on that thread may do.  Its code is fetched by vmm_fetch(), decoded
+ * once, and dropped when it changes.  State is precise at every stop.
  *
  * This release has RV64GC (I M A F D C Zicsr Zifencei, user level: The RISC-V
  * Instruction Set Manual, Volume I, 20191213).

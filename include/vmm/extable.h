@@ -57,10 +57,10 @@ VMM_API int vmm_host_cas(void *host, void *expected, const void *desired,
  * Registers [start, start + nbytes) of generated code, with a table of its own
  * (entries sorted by the address of their instruction, count of them), or a
  * handler, or both: the handler is asked for what the table does not name.  The
- * handler works like a region's (<vmm/fault.h>): VMM_RESUME, VMM_RETRY, VMM_SKIP or
- * VMM_DECLINE; fault->space is NULL if the fault is in no window.  It is asked
- * about the code's SIGILL, SIGFPE and SIGTRAP too, by their reasons; there VMM_RETRY
- * runs a breakpoint's place again.
+ * handler works like a region's (<vmm/fault.h>): VMM_RESUME, VMM_RETRY,
+ * VMM_SKIP or VMM_DECLINE; fault->space is NULL if the fault is in no window.
+ * It is asked about the code's SIGILL, SIGFPE and SIGTRAP too, by their
+ * reasons; there VMM_RETRY runs a breakpoint's place again.
  *
  * -EEXIST  overlaps registered code    -ENOMEM  too many ranges (1024)
  * -EINVAL  also: entries that are not sorted, or not of the range
@@ -74,8 +74,8 @@ struct vmm_code_options {
 };
 VMM_API int vmm_code_register(const void *start, size_t nbytes,
                               const struct vmm_code_options *options);
-/* When it returns, the table and handler are no longer used: so that handler may not
- * call it, it would wait for itself.
+/* When it returns, the table and handler are no longer used: so that handler
+ * may not call it, it would wait for itself.
  * -ENOENT  no range starts there */
 VMM_API int vmm_code_unregister(const void *start);
 
@@ -189,8 +189,8 @@ extern const struct vmm_extable_entry __start_vmm_extable[]
 extern const struct vmm_extable_entry __stop_vmm_extable[]
     __attribute__((weak, visibility("hidden")));
 
-/* One per image: weak and hidden, and vmm_extable_add() takes repeats.  The first
- * of its image, so that the others may use accessors. */
+/* One per image: weak and hidden, and vmm_extable_add() takes repeats.  The
+ * first of its image, so that the others may use accessors. */
 void vmmi_extable_enter(void);
 void vmmi_extable_leave(void);
 

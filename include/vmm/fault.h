@@ -8,8 +8,8 @@
  *   5. the handler that was installed before the library's, unchanged
  *   6. the default action: the instruction faults again and the core shows it
  *
- * Exactly one of these ends it.  A fault in no window begins at 3, and so do the
- * SIGILL, SIGFPE and SIGTRAP of an instruction.  With faults disabled
+ * Exactly one of these ends it.  A fault in no window begins at 3, and so do
+ * the SIGILL, SIGFPE and SIGTRAP of an instruction.  With faults disabled
  * (vmm_nofault_begin) only a stale window entry is repaired, and 2 is left out.
  */
 #ifndef VMM_FAULT_H
@@ -39,10 +39,11 @@ enum vmm_fault_reason {
   VMM_FAULT_SUPERVISOR, /* VMM_SUPERVISOR memory, in a window that hides it */
   VMM_FAULT_PAGER,      /* a pager failed: error is what its callback gave, or
                            -EINTR or -EDEADLK (<vmm/pager.h>) */
-  VMM_FAULT_NO_THREAD,  /* a trampoline page, and no hart of the window or of the
-                           caller runs a guest thread: <vmm/trampoline.h> */
-  VMM_FAULT_FORM,   /* a device or a watched page, and the access is of a form that
-                       software can't perform: <vmm/device.h>, <vmm/watch.h> */
+  VMM_FAULT_NO_THREAD,  /* a trampoline page, and no hart of the window or of
+                           the caller runs a guest thread: <vmm/trampoline.h> */
+  VMM_FAULT_FORM,   /* a device or a watched page, and the access is of a form
+                       that software can't perform: <vmm/device.h>,
+                       <vmm/watch.h> */
   VMM_FAULT_DEVICE, /* the device's callback refuses it */
   VMM_FAULT_WATCH,  /* a watch's callback refuses it */
 };
@@ -75,11 +76,12 @@ enum vmm_verdict {
  * A handler runs on the faulting thread, in signal context if fault->context is
  * set, with the interrupted signal mask and none of the library's locks held.
  * There it may call what is marked signal-safe, and vmm_protect(), vmm_pages(),
- * vmm_copyin(), vmm_copyout() and vmm_fixup(), which take no memory from malloc.
- * It must not call malloc or stdio, nor leave by longjmp.
+ * vmm_copyin(), vmm_copyout() and vmm_fixup(), which take no memory from
+ * malloc.  It must not call malloc or stdio, nor leave by longjmp.
  *
- * A handler that answers VMM_RETRY and changes nothing is asked again, as often as it
- * does so: it may be waiting for another thread, and the library can't tell.
+ * A handler that answers VMM_RETRY and changes nothing is asked again, as often
+ * as it does so: it may be waiting for another thread, and the library can't
+ * tell.
  */
 typedef enum vmm_verdict vmm_fault_handler(struct vmm_fault *fault, void *arg);
 

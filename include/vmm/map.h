@@ -27,18 +27,18 @@ struct vmm_map_options {
 /*
  * Maps nbytes at *va.  With VMM_ANY the library chooses the lowest free place
  * at or above *va and stores it there.  With VMM_REPLACE what was mapped there
- * is unmapped in the same step; if the host then refuses to wire, the range stays
- * unmapped.
- * VMM_HUGE with VMM_ANY aligns to 2 MiB.  options may not be NULL.
+ * is unmapped in the same step; if the host then refuses to wire, the range
+ * stays unmapped.  VMM_HUGE with VMM_ANY aligns to 2 MiB.  options may not be
+ * NULL.
  *
  * -EINVAL  the range leaves the space, or the offset the object; a space with
  *          another page size maps the object already; VMM_WIRED without rights
  * -EEXIST  something is mapped there, and no VMM_REPLACE
  * -ENOMEM  no free place, no memory; with VMM_WIRED: no frames, no mappings
  * -EACCES  shared writing to an object that is read-only
- * -ENOTSUP VMM_WRITE without VMM_READ: a window can't show it; VMM_WIRED in a space
- *          that has no window (VMM_CHECKED); a device with VMM_EXEC, VMM_PRIVATE or
- *          VMM_WIRED
+ * -ENOTSUP VMM_WRITE without VMM_READ: a window can't show it; VMM_WIRED in a
+ *          space that has no window (VMM_CHECKED); a device with VMM_EXEC,
+ *          VMM_PRIVATE or VMM_WIRED
  * -ENOSPC  the object's trackers find no free slot in this space
  * -EBUSY   VMM_WIRED where a tracker watches
  * -EIO     VMM_WIRED, and the object can't give a page
@@ -53,8 +53,8 @@ VMM_API int vmm_map_anon(struct vmm_space *space, vmm_addr_t va,
 
 /* Unmaps what is mapped in the range; holes are allowed.  Pinned frames live
  * on until they are unpinned.
- * -ENOMEM a region must be split, or a snapshot keeps the bytes, and there is no
- *         memory */
+ * -ENOMEM a region must be split, or a snapshot keeps the bytes, and there is
+ *         no memory */
 VMM_API int vmm_unmap(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
 
 /*
@@ -94,12 +94,13 @@ VMM_API int vmm_discard(struct vmm_space *space, vmm_addr_t va,
 /*
  * Gives every page of the range a frame and installs it in the space's window,
  * with all the rights that the region has, so that accesses and system calls
- * on it never fault.  It reads dirty if it is writable.  Not nested.  A call that
- * changes wired pages (protect, move, pin, restore) wires them again; where the host
- * refuses that, the region is not wired any more (vmm_region_find() tells).
+ * on it never fault.  It reads dirty if it is writable.  Not nested.  A call
+ * that changes wired pages (protect, move, pin, restore) wires them again;
+ * where the host refuses that, the region is not wired any more
+ * (vmm_region_find() tells).
  *
- * -ENOMEM  not mapped, no frames or host mappings; then all of the range is unwired,
- *          what an earlier call wired too
+ * -ENOMEM  not mapped, no frames or host mappings; then all of the range is
+ *          unwired, what an earlier call wired too
  * -EIO     the object can't give a page; likewise; and a pager's errors
  * -EACCES  the range has no rights
  * -ENOTSUP the space has no window; a part is a trampoline page or a device
@@ -118,7 +119,8 @@ struct vmm_region_info {
   struct vmm_object *object; /* NULL: private memory; not held for the caller */
   uint64_t offset;           /* of start, in the object */
   void *cookie;
-  uint32_t flags; /* VMM_PRIVATE, VMM_WIRED, VMM_HUGE, VMM_EXACT, VMM_SUPERVISOR */
+  uint32_t flags; /* VMM_PRIVATE, VMM_WIRED, VMM_HUGE, VMM_EXACT,
+                     VMM_SUPERVISOR */
   uint32_t reserved32;
 };
 
@@ -131,8 +133,9 @@ VMM_API int vmm_region_find(struct vmm_space *space, vmm_addr_t va,
  * Page-table entries of the range, one word a page, VMM_PTE_* of <vmm/pte.h>;
  * 0 for a page never touched.  The bits of clear (VMM_PTE_ACCESSED,
  * VMM_PTE_MODIFIED) are fetched and cleared in one step: an access after the
- * call sets them again, but for wired pages, which keep their bits.  In a range that is not exact (VMM_EXACT) young and
- * dirty are upper bounds.  out may be NULL.
+ * call sets them again, but for wired pages, which keep their bits.  In a range
+ * that is not exact (VMM_EXACT) young and dirty are upper bounds.  out may be
+ * NULL.
  *
  * -EINVAL  clear has other bits; out lies in a window
  */

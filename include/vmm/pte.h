@@ -1,19 +1,19 @@
 /*
  * The page-table entry: its bits, and the operations on them as pure functions.
  *
- *   63                        24 23 20 19 18 17 16 15         8 7 6 5 4 3 2 1 0
- *  +----------------------------+-----+--+--------+------------+---------------+
- *  |           frame            |  0  |V |SX SW SR| trackers   |C S M A X W R P|
- *  +----------------------------+-----+--+--------+------------+---------------+
+ *  63                        24 23 20 19 18 17 16 15         8 7 6 5 4 3 2 1 0
+ * +----------------------------+-----+--+--------+------------+---------------+
+ * |           frame            |  0  |V |SX SW SR| trackers   |C S M A X W R P|
+ * +----------------------------+-----+--+--------+------------+---------------+
  *
- *  P  PRESENT    the entry has a frame         A  ACCESSED   young
- *  R  READ   W  WRITE   X  EXEC   rights       M  MODIFIED   dirty
- *  S  SUPERVISOR hidden from user views        C  COW        the frame is shared
- *  trackers      one bit each: accessed or written since its last clear
- *  V  SAVED      the latest snapshot has what the page held: it may be written
- *  (20 to 22 are no entry's: in a vmm_pte_watch they keep SR, SW, SX away)
- *  SR SREAD  SW SWRITE  SX SEXEC  "silent": a window may grant it, so that the
- *                access reaches memory without a fault
+ * P  PRESENT    the entry has a frame         A  ACCESSED   young
+ * R  READ   W  WRITE   X  EXEC   rights       M  MODIFIED   dirty
+ * S  SUPERVISOR hidden from user views        C  COW        the frame is shared
+ * trackers      one bit each: accessed or written since its last clear
+ * V  SAVED      the latest snapshot has what the page held: it may be written
+ * (20 to 22 are no entry's: in a vmm_pte_watch they keep SR, SW, SX away)
+ * SR SREAD  SW SWRITE  SX SEXEC  "silent": a window may grant it, so that the
+ *               access reaches memory without a fault
  *
  * The region decides whether an access is legal, the entry only whether it is
  * silent.  What a silent bit needs (the invariant that every operation keeps):
@@ -24,8 +24,9 @@
  *   SEXEC  => PRESENT, ACCESSED, EXEC
  *   never SWRITE and SEXEC together
  *
- * The names are the field's (Linux pte_mkdirty, pte_wrprotect ...); the split of
- * MODIFIED and a silent write bit is that of MIPS (arch/mips pgtable-bits.h).
+ * The names are the field's (Linux pte_mkdirty, pte_wrprotect ...); the split
+ * of MODIFIED and a silent write bit is that of MIPS (arch/mips
+ * pgtable-bits.h).
  */
 #ifndef VMM_PTE_H
 #define VMM_PTE_H
@@ -61,10 +62,12 @@ typedef uint64_t vmm_pte_t;
 #define VMM_PTE_STOP_SHIFT 4
 #define VMM_PTE_STOPS (VMM_PTE_SILENT << VMM_PTE_STOP_SHIFT)
 
-/* What watches a page: trackers, as VMM_PTE_TRACKER() bits, snapshots, watchpoints. */
+/* What watches a page: trackers, as VMM_PTE_TRACKER() bits, snapshots,
+ * watchpoints. */
 struct vmm_pte_watch {
   vmm_pte_t access; /* trackers of kind VMM_TRACK_ACCESS */
-  vmm_pte_t all;    /* those, those of kind VMM_TRACK_WRITE; VMM_PTE_SAVED; stops */
+  vmm_pte_t all;    /* those, those of kind VMM_TRACK_WRITE; VMM_PTE_SAVED;
+                       stops */
 };
 
 /* => the silent bits that watchpoints deny */
@@ -78,8 +81,8 @@ static inline uint64_t vmm_pte_frame(vmm_pte_t pte)
   return pte >> VMM_PTE_FRAME_SHIFT;
 }
 
-/* => an entry with this frame and these rights (VMM_PTE_READ ...; VMM_PTE_SUPERVISOR
- *    goes along), neither young nor dirty */
+/* => an entry with this frame and these rights (VMM_PTE_READ ...;
+ *    VMM_PTE_SUPERVISOR goes along), neither young nor dirty */
 static inline vmm_pte_t vmm_pte_make(uint64_t frame, vmm_pte_t rights)
 {
   return (vmm_pte_t)frame << VMM_PTE_FRAME_SHIFT | VMM_PTE_PRESENT |
@@ -129,7 +132,8 @@ static inline vmm_pte_t vmm_pte_untrack(vmm_pte_t pte, vmm_pte_t bits,
 /* Widening: each sets its bit, and grants a silent bit where all it needs is
  * there.  SWRITE is not granted to an entry that has SEXEC. */
 
-static inline vmm_pte_t vmm_pte_silence(vmm_pte_t pte, struct vmm_pte_watch watch)
+static inline vmm_pte_t vmm_pte_silence(vmm_pte_t pte,
+                                        struct vmm_pte_watch watch)
 {
   const vmm_pte_t young = VMM_PTE_PRESENT | VMM_PTE_ACCESSED;
   vmm_pte_t read = young | VMM_PTE_READ | (watch.access & VMM_PTE_TRACKERS);
@@ -144,24 +148,28 @@ static inline vmm_pte_t vmm_pte_silence(vmm_pte_t pte, struct vmm_pte_watch watc
   return pte & ~vmm_pte_stopped(watch);
 }
 
-static inline vmm_pte_t vmm_pte_mkyoung(vmm_pte_t pte, struct vmm_pte_watch watch)
+static inline vmm_pte_t vmm_pte_mkyoung(vmm_pte_t pte,
+                                        struct vmm_pte_watch watch)
 {
   pte |= VMM_PTE_ACCESSED | (watch.access & VMM_PTE_TRACKERS);
   return vmm_pte_silence(pte, watch);
 }
 
-static inline vmm_pte_t vmm_pte_mkdirty(vmm_pte_t pte, struct vmm_pte_watch watch)
+static inline vmm_pte_t vmm_pte_mkdirty(vmm_pte_t pte,
+                                        struct vmm_pte_watch watch)
 {
   pte |= VMM_PTE_MODIFIED | (watch.all & VMM_PTE_WATCHED);
   return vmm_pte_silence(pte, watch);
 }
 
-static inline vmm_pte_t vmm_pte_mkread(vmm_pte_t pte, struct vmm_pte_watch watch)
+static inline vmm_pte_t vmm_pte_mkread(vmm_pte_t pte,
+                                       struct vmm_pte_watch watch)
 {
   return vmm_pte_silence(pte | VMM_PTE_READ, watch);
 }
 
-static inline vmm_pte_t vmm_pte_mkwrite(vmm_pte_t pte, struct vmm_pte_watch watch)
+static inline vmm_pte_t vmm_pte_mkwrite(vmm_pte_t pte,
+                                        struct vmm_pte_watch watch)
 {
   return vmm_pte_silence(pte | VMM_PTE_WRITE, watch);
 }

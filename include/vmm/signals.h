@@ -27,11 +27,11 @@ VMM_API int vmm_init(unsigned signals);
 /*
  * Gives the calling thread an alternate signal stack of its own with a guard
  * page, unless it has one, and touches what the handler needs.  A thread that
- * was not attached may fault too, on its own stack: attaching is for threads that
- * may run out of theirs, or have it in a window.  No thread is attached by itself,
- * neither by the first space: only vmm_guard_call_on() does it.  An attached thread
- * is not attached again.  Where its stack overflows to is known from then on:
- * VMM_FAULT_STACK.
+ * was not attached may fault too, on its own stack: attaching is for threads
+ * that may run out of theirs, or have it in a window.  No thread is attached by
+ * itself, neither by the first space: only vmm_guard_call_on() does it.  An
+ * attached thread is not attached again.  Where its stack overflows to is known
+ * from then on: VMM_FAULT_STACK.
  *
  * -ENOMEM  no memory for the stack, or no thread key left
  * -EINVAL  the thread's alternate stack lies in a window
@@ -45,8 +45,8 @@ VMM_API int vmm_thread_detach(void);
  * For programs that own the handlers: call this first with the handler's three
  * arguments.  => 1 the fault is dealt with: return; 0 it is not the library's.
  * It chains to nobody, and blocks what must be blocked by itself.  The program
- * installs its handler of SIGSEGV and SIGBUS, and of the other three if it likes,
- * with SA_SIGINFO; SA_ONSTACK for attached threads.  => signal-safe
+ * installs its handler of SIGSEGV and SIGBUS, and of the other three if it
+ * likes, with SA_SIGINFO; SA_ONSTACK for attached threads.  => signal-safe
  */
 VMM_API int vmm_handle_signal(int signal, void *info, void *context);
 

@@ -24,14 +24,15 @@ struct vmm_space_options {
 };
 
 /*
- * VMM_CHECKED makes a space without a window: guest memory is reached by the calls
- * of <vmm/access.h> alone, with the same results, bits, counters and faults, and no
- * signal is ever needed; vmm_space_base() is NULL, no address space is reserved,
- * every range is exact.  For debuggers, sanitizers, hosts without usable signals.
- * There memory may be write-only: stores work and loads fault.
+ * VMM_CHECKED makes a space without a window: guest memory is reached by the
+ * calls of <vmm/access.h> alone, with the same results, bits, counters and
+ * faults, and no signal is ever needed; vmm_space_base() is NULL, no address
+ * space is reserved, every range is exact.  For debuggers, sanitizers, hosts
+ * without usable signals.  There memory may be write-only: stores work and
+ * loads fault.
  *
- * A page of the guest has 2 MiB at most, and not less than one of the host; of a
- * checked space, not less than 4096 bytes, whatever the host's.
+ * A page of the guest has 2 MiB at most, and not less than one of the host; of
+ * a checked space, not less than 4096 bytes, whatever the host's.
  *
  * Otherwise:
  *
@@ -48,8 +49,8 @@ VMM_API int vmm_space_create(struct vmm_space **space,
                              const struct vmm_space_options *options);
 
 /*
- * Ends a space: its regions, its windows, harts' too, and the memory that it alone held.
- * No other thread may be using it.  NULL is allowed.
+ * Ends a space: its regions, its windows, harts' too, and the memory that it
+ * alone held.  No other thread may be using it.  NULL is allowed.
  *
  * -EBUSY   a pin, tracker, snapshot, watch or TLB uses it, or a hart runs it
  */
@@ -63,10 +64,11 @@ VMM_API uint64_t vmm_space_size(const struct vmm_space *space);
 VMM_API uint32_t vmm_space_page_size(const struct vmm_space *space);
 
 /*
- * How many mappings of the host all windows together may use, which is about two
- * for each stretch of pages that differs from its neighbours.  Beyond it windows
- * are flushed, at no price but time.  Less than 256 is 256; 0: three quarters of the host's limit (Linux:
- * vm.max_map_count), which leaves a quarter to the program.  => signal-safe
+ * How many mappings of the host all windows together may use, which is about
+ * two for each stretch of pages that differs from its neighbours.  Beyond it
+ * windows are flushed, at no price but time.  Less than 256 is 256; 0: three
+ * quarters of the host's limit (Linux: vm.max_map_count), which leaves a
+ * quarter to the program.  => signal-safe
  */
 VMM_API void vmm_mapping_budget(uint64_t mappings);
 

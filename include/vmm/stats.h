@@ -13,8 +13,8 @@ extern "C" {
 struct vmm_stats {
   uint32_t struct_size; /* sizeof, set by the caller */
   uint32_t reserved32;
-  /* Faults by access: accesses, of windows and calls, that the page table did not
-   * let pass, or that a window did not; ... */
+  /* Faults by access: accesses, of windows and calls, that the page table did
+   * not let pass, or that a window did not; ... */
   uint64_t faults_read;
   uint64_t faults_write;
   uint64_t faults_exec;
@@ -35,8 +35,9 @@ struct vmm_stats {
   uint64_t saved;    /* pages copied for snapshots */
   uint64_t restored; /* pages that got back what they held, from snapshots */
   uint64_t paged;    /* accesses that needed a pager */
-  uint64_t performed; /* faults that ended so: the access was performed by software,
-                         on a device or a watched page (one in two pages: each) */
+  uint64_t performed; /* faults that ended so: the access was performed by
+                         software, on a device or a watched page (one in two
+                         pages: each) */
 };
 
 /* Of a space, all threads together.  => signal-safe */

@@ -1,7 +1,7 @@
 /*
- * Failing on purpose: makes the library's calls of the host fail, so that tests,
- * yours too, see what then happens.  A failed call changes nothing (types.h), and
- * the next one is as good as ever.
+ * Failing on purpose: makes the library's calls of the host fail, so that
+ * tests, yours too, see what then happens.  A failed call changes nothing
+ * (types.h), and the next one is as good as ever.
  */
 #ifndef VMM_TEST_H
 #define VMM_TEST_H
@@ -34,15 +34,15 @@ enum vmm_test_call {
 };
 
 /*
- * Lets the nth next call (1: the very next) of this kind fail, and the count - 1
- * after it, with the error that the host gives when it has run out.  nth 0 ends it.
- * For all threads together.  => signal-safe
+ * Lets the nth next call (1: the very next) of this kind fail, and the count -
+ * 1 after it, with the error that the host gives when it has run out.  nth 0
+ * ends it.  For all threads together.  => signal-safe
  * -EINVAL  no such kind
  */
 VMM_API int vmm_test_fail(unsigned call, uint64_t nth, uint64_t count);
 
-/* => how many calls of this kind were made so far, failed ones included; 0 for a
- *    kind that is not there.  => signal-safe */
+/* => how many calls of this kind were made so far, failed ones included; 0 for
+ *    a kind that is not there.  => signal-safe */
 VMM_API uint64_t vmm_test_count(unsigned call);
 
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
 /*
- * A TLB by software, for interpreters and others who reach guest memory without a
- * window and more often than calls can serve: a small cache from guest pages to the
- * host memory behind them, which no signal keeps true.  It works over any space;
- * for one with VMM_CHECKED it is the fast way.
+ * A TLB by software, for interpreters and others who reach guest memory without
+ * a window and more often than calls can serve: a small cache from guest pages
+ * to the host memory behind them, which no signal keeps true.  It works over
+ * any space; for one with VMM_CHECKED it is the fast way.
  *
  *   vmm_tlb_enter(tlb);
  *   for (;;) {
@@ -22,23 +22,24 @@
  * The contract:
  *
  * - One thread at a time owns a TLB: it alone calls what is below.
- * - Memory that was found may be used until the next vmm_tlb_leave(), and no longer.
- *   What is found for reading may only be read.
+ * - Memory that was found may be used until the next vmm_tlb_leave(), and no
+ *   longer.  What is found for reading may only be read.
  * - Who takes a right away (protects, unmaps, cleans, forks, takes a snapshot,
- *   replaces a frame ...) empties the entries that have it, and, if there were some,
- *   waits until the owner is outside of its section, before he goes on: before bits
- *   are reported, frames reused, the call returns.  So no access by way of the TLB
- *   happens after what forbids it, and none is without its young and dirty bits.
- * - Therefore a section is short, and the owner leaves it soon after vmm_tlb_asked();
- *   inside, it calls nothing of the library but these functions, does not block, and
- *   does not end or jump out.  An asynchronous signal's handler that
- *   interrupts a section may use what is signal-safe and vmm_cpu_interrupt(), but
- *   may not touch a window or make a call that takes a lock: it would wait for one
- *   who waits for the section.
- * - An entry grants what the page table grants silently: pages of devices, watched
- *   ones, and write-only ones have none, and vmm_tlb_fill() says so.
- * - Memory of a file that was truncated raises SIGBUS, as it does everywhere: use the
- *   accessors of <vmm/extable.h> on what is found, where that can be.
+ *   replaces a frame ...) empties the entries that have it, and, if there were
+ *   some, waits until the owner is outside of its section, before he goes on:
+ *   before bits are reported, frames reused, the call returns.  So no access by
+ *   way of the TLB happens after what forbids it, and none is without its young
+ *   and dirty bits.
+ * - Therefore a section is short, and the owner leaves it soon after
+ *   vmm_tlb_asked(); inside, it calls nothing of the library but these
+ *   functions, does not block, and does not end or jump out.  An asynchronous
+ *   signal's handler that interrupts a section may use what is signal-safe and
+ *   vmm_cpu_interrupt(), but may not touch a window or make a call that takes a
+ *   lock: it would wait for one who waits for the section.
+ * - An entry grants what the page table grants silently: pages of devices,
+ *   watched ones, and write-only ones have none, and vmm_tlb_fill() says so.
+ * - Memory of a file that was truncated raises SIGBUS, as it does everywhere:
+ *   use the accessors of <vmm/extable.h> on what is found, where that can be.
  */
 #ifndef VMM_TLB_H
 #define VMM_TLB_H
@@ -76,8 +77,8 @@ struct vmm_tlb_options {
 };
 
 /*
- * Makes an empty TLB over the space, which can't be destroyed before it (-EBUSY).
- * options may be NULL.
+ * Makes an empty TLB over the space, which can't be destroyed before it
+ * (-EBUSY).  options may be NULL.
  * -ENOMEM  no memory
  */
 VMM_API int vmm_tlb_create(struct vmm_tlb **tlb, struct vmm_space *space,
@@ -91,13 +92,13 @@ VMM_API void vmm_tlb_enter(struct vmm_tlb *tlb);
 VMM_API void vmm_tlb_leave(struct vmm_tlb *tlb);
 
 /*
- * Does what an access (VMM_READ or VMM_WRITE) to va does that finds no entry: all
- * that the fault path does, handlers and trackers included, and counts it so.  Then
- * it makes the entry.  From outside of a section.
+ * Does what an access (VMM_READ or VMM_WRITE) to va does that finds no entry:
+ * all that the fault path does, handlers and trackers included, and counts it
+ * so.  Then it makes the entry.  From outside of a section.
  *
- * => 0 the entry is there, until somebody takes it away; 1 the access must be made
- *    by a call (<vmm/access.h>): the page can't have an entry, or a handler said
- *    VMM_SKIP
+ * => 0 the entry is there, until somebody takes it away; 1 the access must be
+ *    made by a call (<vmm/access.h>): the page can't have an entry, or a
+ *    handler said VMM_SKIP
  * -EFAULT -ENOMEM -EIO  as in <vmm/access.h>; vmm_fault_last() tells the rest
  */
 VMM_API int vmm_tlb_fill(struct vmm_tlb *tlb, vmm_addr_t va, unsigned access);
@@ -115,8 +116,8 @@ static inline struct vmm_tlb_entry *vmm_tlb_slot(struct vmm_tlb *tlb,
 }
 
 /*
- * => where the nbytes (1 to 4096) at va are, for reading or for writing, or NULL: no
- *    entry, or they lie in two
+ * => where the nbytes (1 to 4096) at va are, for reading or for writing, or
+ *    NULL: no entry, or they lie in two
  * => in a section
  */
 static inline void *vmm_tlb_read(struct vmm_tlb *tlb, vmm_addr_t va,

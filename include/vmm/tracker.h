@@ -1,7 +1,7 @@
 /*
  * Trackers: which pages of a range were written, or accessed, since the last
- * look.  Up to eight at once on a page, each with bits of its own, apart from the
- * young and dirty bits of vmm_pages().
+ * look.  Up to eight at once on a page, each with bits of its own, apart from
+ * the young and dirty bits of vmm_pages().
  */
 #ifndef VMM_TRACKER_H
 #define VMM_TRACKER_H
@@ -46,7 +46,8 @@ VMM_API int vmm_tracker_create(struct vmm_tracker **tracker,
 VMM_API int vmm_tracker_create_object(struct vmm_tracker **tracker,
                                       struct vmm_object *object,
                                       uint64_t offset, uint64_t nbytes,
-                                      const struct vmm_tracker_options *options);
+                                      const struct vmm_tracker_options
+                                        *options);
 /* A callback that another thread has just begun may still be running after it.
  * NULL is allowed. */
 VMM_API void vmm_tracker_destroy(struct vmm_tracker *tracker);
@@ -54,9 +55,9 @@ VMM_API void vmm_tracker_destroy(struct vmm_tracker *tracker);
 /*
  * Fetches the pages of [start, start + nbytes) with their bit set, as runs in
  * ascending order, and clears exactly those that it returns if clear is not 0:
- * an access after the call sets them again.  *nruns: in, room in runs; out, runs
- * filled.  *next, if not NULL, is set to where to go on when runs was too small,
- * else to the range's end.
+ * an access after the call sets them again.  *nruns: in, room in runs; out,
+ * runs filled.  *next, if not NULL, is set to where to go on when runs was too
+ * small, else to the range's end.
  *
  * -EINVAL  the range is not within the tracker's, or runs lies in a window
  * -ENOMEM  no memory to clear parts of an object's pages

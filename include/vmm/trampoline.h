@@ -1,8 +1,9 @@
 /*
- * Trampoline pages: one guest address of a space where each guest thread sees a page
- * of its own, which the guest may read and run, and only the library writes.  An
- * emulator runs single instructions from there: the one in the delay slot of a
- * branch that it emulates, say, which must not be put on the guest's stack.
+ * Trampoline pages: one guest address of a space where each guest thread sees a
+ * page of its own, which the guest may read and run, and only the library
+ * writes.  An emulator runs single instructions from there: the one in the
+ * delay slot of a branch that it emulates, say, which must not be put on the
+ * guest's stack.
  *
  *   vmm_trampoline_map(space, 0x7fff0000);
  *   ...                              a branch at pc must be emulated
@@ -15,33 +16,36 @@
  *   if (vmm_trampoline_complete(thread, &pc) != 0)     pc is the target now
  *     ...                            no: an ordinary trap of the guest's
  *
- * The page has no entry in the page table, ever: each fault on it is resolved to the
- * page of the guest thread that the hart runs (<vmm/guest_thread.h>).  Which
- * accesses find it:
+ * The page has no entry in the page table, ever: each fault on it is resolved
+ * to the page of the guest thread that the hart runs (<vmm/guest_thread.h>).
+ * Which accesses find it:
  *
- *   window of a hart's own (VMM_HART_WINDOWS)   all: native code at base + address,
- *                      loads, the accessors of <vmm/extable.h>; by whatever host
- *                      thread, of the guest thread which that window's hart runs
- *   the space's window, shared by all           none: a fault with the reason
- *                      VMM_FAULT_NO_THREAD, since there is one page of the host's for
- *                      all threads.  An interpreter that loads through it does the access
- *                      again by a call, as with any access whose fault it takes
- *   calls              vmm_fetch(), vmm_load(), vmm_copyin(), vmm_fixup() and vmm_pin() with
- *                      VMM_READ or VMM_EXEC: of the guest thread that the calling
- *                      thread's hart runs, with windows of its own or without, in
- *                      spaces without a window too.  vmm_fetch() gives 1: the bytes
- *                      are not to be kept
- *   no hart, or one that runs no guest thread    none: VMM_FAULT_NO_THREAD
- *   writing, by any way                          none: VMM_FAULT_RIGHTS
+ *  a hart's own window   all (VMM_HART_WINDOWS): native code at base + address,
+ *                        loads, the accessors of <vmm/extable.h>; by whatever
+ *                        host thread, of the guest thread which that window's
+ *                        hart runs
+ *  the space's window    none: a fault with the reason VMM_FAULT_NO_THREAD,
+ *                        since all threads share it, and have one page of the
+ *                        host's there.  An interpreter that loads through it
+ *                        does the access again by a call, as with any access
+ *                        whose fault it takes
+ *  calls                 vmm_fetch(), vmm_load(), vmm_copyin(), vmm_fixup() and
+ *                        vmm_pin() with VMM_READ or VMM_EXEC: of the guest
+ *                        thread that the calling thread's hart runs, with
+ *                        windows of its own or without, in spaces without a
+ *                        window too.  vmm_fetch() gives 1: the bytes are not
+ *                        to be kept
+ *  no hart, or one that runs no guest thread   none: VMM_FAULT_NO_THREAD
+ *  writing, by any way                         none: VMM_FAULT_RIGHTS
  *
- * Emulations may nest: an instruction in the page may itself need one.  So a guest
- * thread has a stack of frames, each the instruction and the trap behind it.  A frame
- * is live while the thread's pc is in it, or a nested emulation sits above it; what
- * is no longer (after a longjmp out of a handler, a debugger's jump) is taken back by
- * the next push.
+ * Emulations may nest: an instruction in the page may itself need one.  So a
+ * guest thread has a stack of frames, each the instruction and the trap behind
+ * it.  A frame is live while the thread's pc is in it, or a nested emulation
+ * sits above it; what is no longer (after a longjmp out of a handler, a
+ * debugger's jump) is taken back by the next push.
  *
- * The calls on a guest thread's frames are for the host thread whose hart runs it,
- * and for any one while no hart does; from any other they are -EPERM.  They
+ * The calls on a guest thread's frames are for the host thread whose hart runs
+ * it, and for any one while no hart does; from any other they are -EPERM.  They
  * are signal-safe: a handler may come between any two steps of them.
  */
 #ifndef VMM_TRAMPOLINE_H
@@ -55,13 +59,14 @@ extern "C" {
 
 enum {
   VMM_TRAMPOLINE_FRAMES = 64, /* emulations of one thread that nest at most */
-  VMM_TRAMPOLINE_NBYTES = 64, /* the most of an instruction and its trap together */
+  VMM_TRAMPOLINE_NBYTES = 64, /* of an instruction and its trap, at most */
 };
 
 /*
- * Maps the space's trampoline page, one page of the space at va.  vmm_unmap() takes it away;
- * vmm_protect() gives -EACCES there, vmm_move() and vmm_wire() -ENOTSUP.  A fork of
- * the space has it too.  A space with one can't be saved to a file.
+ * Maps the space's trampoline page, one page of the space at va.  vmm_unmap()
+ * takes it away; vmm_protect() gives -EACCES there, vmm_move() and vmm_wire()
+ * -ENOTSUP.  A fork of the space has it too.  A space with one can't be saved
+ * to a file.
  *
  * -EINVAL  va is outside the space
  * -EEXIST  something is mapped there, or the space has a trampoline page
@@ -70,10 +75,10 @@ enum {
 VMM_API int vmm_trampoline_map(struct vmm_space *space, vmm_addr_t va);
 
 struct vmm_emulation {
-  const void *code;   /* the instruction, or several, as the guest encodes them */
+  const void *code;   /* the instruction, or several, in the guest's code */
   uint32_t code_nbytes;
   uint32_t trap_nbytes;
-  const void *trap;   /* what ends it: a BREAK with a code of its own, INT3 ... */
+  const void *trap;   /* what ends it: a BREAK with its own code, INT3 ... */
   vmm_addr_t page;    /* guest address of the trampoline page */
   vmm_addr_t pc;      /* where the thread is: what lies above is dead */
   vmm_addr_t branch_pc;       /* what the frame's instruction stands for */
@@ -82,15 +87,16 @@ struct vmm_emulation {
 };
 
 /*
- * Takes a frame and writes the code and the trap to it; *pc becomes the guest address of
- * the code, where the thread is to go on.  In a nested emulation, pc and branch_pc are
- * the address of the outer frame's instruction, continuation_pc that of its trap.
+ * Takes a frame and writes the code and the trap to it; *pc becomes the guest
+ * address of the code, where the thread is to go on.  In a nested emulation, pc
+ * and branch_pc are the address of the outer frame's instruction,
+ * continuation_pc that of its trap.
  *
- * It does what this processor needs to run the new bytes.  A frame that is written over
- * was dead, so no other one runs it.
+ * It does what this processor needs to run the new bytes.  A frame that is
+ * written over was dead, so no other one runs it.
  *
- * -EINVAL  code or trap is empty, both are longer than VMM_TRAMPOLINE_NBYTES; page is not
- *          aligned to 4 KiB
+ * -EINVAL  code or trap is empty, both are longer than VMM_TRAMPOLINE_NBYTES;
+ *          page is not aligned to 4 KiB
  * -ENOSPC  all frames are live
  * -ENOMEM  the page can't be had      -EIO  nor written: the guest's bus error
  */
@@ -99,29 +105,30 @@ VMM_API int vmm_trampoline_push(struct vmm_guest_thread *thread,
                                 vmm_addr_t *pc);
 
 /*
- * The guest has trapped at *pc.  If that is the trap of a live frame, frees it and
- * what lies above it, and *pc becomes its continuation.
+ * The guest has trapped at *pc.  If that is the trap of a live frame, frees it
+ * and what lies above it, and *pc becomes its continuation.
  * -ENOENT  it is not: the trap is the guest's own, and nothing is freed
  */
 VMM_API int vmm_trampoline_complete(struct vmm_guest_thread *thread,
                                     vmm_addr_t *pc);
 
 /*
- * Before the thread's pc is shown to the guest (a signal's context, a debugger, a core) or
- * changed for good: *pc at a frame's instruction becomes its branch_pc, at its trap
- * its continuation_pc, and so on down where that is in a frame again; any other pc
- * is left.  Every frame is freed.
+ * Before the thread's pc is shown to the guest (a signal's context, a debugger,
+ * a core) or changed for good: *pc at a frame's instruction becomes its
+ * branch_pc, at its trap its continuation_pc, and so on down where that is in a
+ * frame again; any other pc is left.  Every frame is freed.
  * => 1 *pc was changed; 0 not
  */
 VMM_API int vmm_trampoline_rollback(struct vmm_guest_thread *thread,
                                     vmm_addr_t *pc);
 
-/* => what a fault at pc is to name: as vmm_trampoline_rollback(), but frees nothing;
- *    pc itself if it is in no frame, or the thread is another's */
+/* => what a fault at pc is to name: as vmm_trampoline_rollback(), but frees
+ *    nothing; pc itself if it is in no frame, or the thread is another's */
 VMM_API vmm_addr_t vmm_trampoline_origin(const struct vmm_guest_thread *thread,
                                          vmm_addr_t pc);
 
-/* => frames that the thread owns, dead ones that no push has taken back included */
+/* => frames that the thread owns, dead ones that no push has taken back
+ *    included */
 VMM_API int vmm_trampoline_depth(const struct vmm_guest_thread *thread);
 
 #ifdef __cplusplus

@@ -60,8 +60,8 @@ enum {
   VMM_HUGE = 1 << 12,   /* ask the host for huge pages */
   VMM_EXACT = 1 << 13,  /* young and dirty page by page, not by chunk */
   VMM_CHECKED = 1 << 14, /* a space without a window: see <vmm/space.h> */
-  VMM_SUPERVISOR = 1 << 15, /* hidden from windows of harts that are the user's */
-  VMM_TRAMPOLINE = 1 << 16, /* vmm_trampoline_map() made it: told, not asked for */
+  VMM_SUPERVISOR = 1 << 15, /* hidden from users' windows of harts */
+  VMM_TRAMPOLINE = 1 << 16, /* told of vmm_trampoline_map(), not asked for */
 };
 
 struct vmm_space;
