@@ -3,6 +3,11 @@
  * trackers, pins, decoded code and a host that sometimes refuses, against the
  * reference model: bytes, rights, bits, errors, and counts of faults.
  *
+ * That it can fail was tried: it caught a fork that does not narrow, or leaves SWRITE;
+ * an unpin that forgets trackers; private reads without copy-on-write; a shared frame
+ * taken for one's own; cleared bits that stay in the window; written code that is not
+ * told; an unmap that trackers miss.
+ *
  * VMM_SEED and VMM_OPS of the environment choose the run, VMM_TRACE=1 shows it, and
  * VMM_ONLY (numbers, as a failure prints them) runs some operations alone.
  */
