@@ -1,10 +1,10 @@
 /*
- * Guest memory by calls: copies, fills, strings, fixups.  A range is done page by
- * page, each held while its bytes move by the alias, with no lock held.
+ * Guest memory by calls: copies, fills, strings, fixups.  A range is done page
+ * by page, each held while its bytes move by the alias, with no lock held.
  *
- * The host's side may lie in a window and fault.  Inside vmmi_thread_enter() such
- * a fault is not repaired but ends the move, so a page is tried inside, which
- * saves two system calls, and done outside if that fails.
+ * The host's side may lie in a window and fault.  Inside vmmi_thread_enter()
+ * such a fault is not repaired but ends the move, so a page is tried inside,
+ * which saves two system calls, and done outside if that fails.
  */
 #include <errno.h>
 #include <string.h>
@@ -61,8 +61,8 @@ static size_t page_rest(const void *at)
   return page - ((uintptr_t)at & (page - 1));
 }
 
-/* Moves the first nbytes of the transfer at guest, in a page that is held; steps
- * over them.  => 0; -EIO the guest's side fails, -EFAULT the host's */
+/* Moves the first nbytes of the transfer at guest, in a page that is held;
+ * steps over them.  => 0; -EIO the guest's side fails, -EFAULT the host's */
 static int move_part(struct transfer *t, char *guest, size_t nbytes)
 {
   bool whole = move_bytes(t, guest, t->host, nbytes) == 0;
@@ -291,7 +291,7 @@ static int64_t copy_string(struct vmm_space *space, char *to, vmm_addr_t from,
   size_t done = 0;
 
   while (done < size) {
-    /* pieces that end where pages do: what lies beyond the zero is not needed */
+    /* pieces that end where pages do: beyond the zero nothing is needed */
     char piece[256];
     vmm_addr_t at = from + done;
     size_t nbytes = sizeof(piece) - (size_t)(at & (sizeof(piece) - 1));

@@ -9,8 +9,8 @@
 #include "os.h"
 #include "pin.h"
 
-/* The bytes behind a held page are gone (a truncated file): records the fault for
- * vmm_fault_last().  => -EIO */
+/* The bytes behind a held page are gone (a truncated file): records the fault
+ * for vmm_fault_last().  => -EIO */
 int vmmi_access_fail(struct vmm_space *space, vmm_addr_t va, unsigned access);
 
 /* The page is a device's, and what is asked for needs a frame: the same, with
@@ -19,8 +19,8 @@ int vmmi_access_no_frame(struct vmm_space *space, vmm_addr_t va,
                          unsigned access);
 
 /*
- * One access to memory, of any size up to 16: atomic if it is aligned to a size that
- * is a power of two.  Tells no watch.  flags: VMMI_RESOLVE_USER.
+ * One access to memory, of any size up to 16: atomic if it is aligned to a size
+ * that is a power of two.  Tells no watch.  flags: VMMI_RESOLVE_USER.
  * => 0; 1 skip; VMMI_RESOLVE_DEVICE, and nothing done; -EFAULT -ENOMEM -EIO
  */
 int vmmi_access_memory(struct vmm_space *space, vmm_addr_t va, size_t nbytes,

@@ -1,7 +1,7 @@
 /*
  * The host's CPU: what a signal's context says about a fault, the registers in
- * it, the length of an instruction, and accesses that may fault.  arch_x86_64*.c
- * keep this contract.  Every function is signal-safe.  Layer 1.
+ * it, the length of an instruction, and accesses that may fault.
+ * arch_x86_64*.c keep this contract.  Every function is signal-safe.  Layer 1.
  */
 #ifndef VMMI_ARCH_H
 #define VMMI_ARCH_H
@@ -14,8 +14,8 @@
 uintptr_t vmmi_arch_pc(const void *context);
 void vmmi_arch_set_pc(void *context, uintptr_t pc);
 uintptr_t vmmi_arch_sp(const void *context);
-/* => an instruction that raised a signal: the pc, or what is before it, if it was
- *    a breakpoint */
+/* => an instruction that raised a signal: the pc, or what is before it, if it
+ *    was a breakpoint */
 uintptr_t vmmi_arch_insn(const void *context);
 /* The signal mask of the interrupted code. */
 void vmmi_arch_mask(const void *context, sigset_t *mask);
@@ -49,13 +49,14 @@ int vmmi_arch_cas16(void *at, void *expected, const void *desired);
 /* Reads the byte, or with write not 0 writes it as it is, atomically. */
 int vmmi_arch_probe(void *byte, int write);
 
-/* Goes on with a sum of CRC-32C (crc.h; without the inversions) over as many of the
- * bytes as the processor has an instruction for.  => how many; 0: it has none */
+/* Goes on with a sum of CRC-32C (crc.h; without the inversions) over as many of
+ * the bytes as the processor has an instruction for.  => how many; 0: it has
+ * none */
 size_t vmmi_arch_crc(uint32_t *crc, const void *bytes, size_t nbytes);
 
 /*
- * One instruction that runs out of line: what is to run in its place, and what a
- * context means that was interrupted there.
+ * One instruction that runs out of line: what is to run in its place, and what
+ * a context means that was interrupted there.
  *
  *   0 ............ done ............... restored ......... nbytes
  *   | the instruction | the scratch register | goes on at next |
@@ -79,10 +80,11 @@ struct vmmi_arch_displaced {
 enum { VMMI_ARCH_DISPLACED_MAX = 64 };
 
 /*
- * Makes *what of the instruction whose first nbytes are at insn, as if it stood at
- * pc, and writes what is to run to code.  A jump whose target is known is done in
- * the context at once.
- * => 0; 1 done; -EILSEQ not an instruction; -ENOTSUP one that can't run elsewhere
+ * Makes *what of the instruction whose first nbytes are at insn, as if it stood
+ * at pc, and writes what is to run to code.  A jump whose target is known is
+ * done in the context at once.
+ * => 0; 1 done; -EILSEQ not an instruction; -ENOTSUP one that can't run
+ *    elsewhere
  */
 int vmmi_arch_displace(void *context, uintptr_t pc, const void *insn,
                        size_t nbytes, struct vmmi_arch_displaced *what,
@@ -94,9 +96,10 @@ int vmmi_arch_displace_trap(void *context, struct vmmi_arch_displaced *what,
 void vmmi_arch_sync_code(void);
 
 /*
- * Calls fn(arg), on the stack that ends at top if that is not NULL, from a frame
- * that *sp is set to: the registers that a function must keep are in it, and the
- * control words of the floating-point units.  They are restored, however it ends.
+ * Calls fn(arg), on the stack that ends at top if that is not NULL, from a
+ * frame that *sp is set to: the registers that a function must keep are in it,
+ * and the control words of the floating-point units.  They are restored,
+ * however it ends.
  * => 0 fn returned; 1 one of the next two ended it
  */
 int vmmi_arch_guard_run(void (*fn)(void *), void *arg, void **sp, void *top);

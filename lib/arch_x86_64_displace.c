@@ -1,17 +1,18 @@
 #define _GNU_SOURCE 1
 /*
- * Instructions that run out of line on x86-64.  Most run as they are, and a jump to
- * what follows them comes after.  What the pc has a part in:
+ * Instructions that run out of line on x86-64.  Most run as they are, and a
+ * jump to what follows them comes after.  What the pc has a part in:
  *
  *   disp32(%rip)        the operand's address comes in a register that the
  *                       instruction has nothing to do with: disp32 0 of that
  *   jmp, jcc, loop      done in the context
- *   call                push of the return address from such a register, and a jump
+ *   call                push of the return address from such a register, and a
+ *                       jump
  *   call, jmp *memory   a load to such a register, and a trap; the rest is then known
  *   ret, jmp *register  as they are
  *
- * That register is rsi, rdi or rbp: no instruction with a memory operand of its own
- * uses them but where its ModRM or vvvv says so (Intel SDM volume 2).
+ * That register is rsi, rdi or rbp: no instruction with a memory operand of its
+ * own uses them but where its ModRM or vvvv says so (Intel SDM volume 2).
  */
 #include "arch.h"
 
@@ -83,7 +84,8 @@ static void put_end(struct writer *writer)
   put(writer, &next, sizeof(next));
 }
 
-static void take_scratch(struct writer *writer, const void *context, uint8_t reg)
+static void take_scratch(struct writer *writer, const void *context,
+                         uint8_t reg)
 {
   struct vmmi_arch_displaced *what = writer->what;
 
@@ -126,8 +128,10 @@ static uint8_t choose_scratch(const struct vmmi_x86_insn *insn)
   return reg;
 }
 
-/* The copy at code gets a base register, of the lower eight, in place of rip. */
-static void set_base(const struct vmmi_x86_insn *insn, uint8_t *code, uint8_t reg)
+/* The copy at code gets a base register, of the lower eight, in place of
+ * rip. */
+static void set_base(const struct vmmi_x86_insn *insn, uint8_t *code,
+                     uint8_t reg)
 {
   enum { REX_B = 1 << 0, NO_VECTOR_B = 1 << 5, DISP32 = 0x80 };
 
@@ -153,7 +157,8 @@ static void displace_plain(struct writer *writer, const void *context,
   put_end(writer);
 }
 
-/* => whether there can be such an address: else a transfer to it faults itself */
+/* => whether there can be such an address: else a transfer to it faults
+ *    itself */
 static bool is_canonical(uint64_t address)
 {
   return (uint64_t)((int64_t)(address << 16) >> 16) == address;
@@ -251,7 +256,8 @@ static uintptr_t branch_target(const struct vmmi_x86_insn *insn, uintptr_t pc,
   int32_t distance;
 
   if (nbytes == 1)
-    return pc + insn->at + (uintptr_t)(intptr_t)(int8_t)insn->code[insn->at - 1];
+    return pc + insn->at +
+           (uintptr_t)(intptr_t)(int8_t)insn->code[insn->at - 1];
   memcpy(&distance, insn->code + insn->at - 4, sizeof(distance));
   return pc + insn->at + (uintptr_t)(intptr_t)distance;
 }
@@ -262,8 +268,9 @@ static bool is_branch(const struct vmmi_x86_insn *insn)
 
   if (insn->map == 1)
     return (opcode & 0xf0) == 0x80; /* jcc rel32 */
-  return insn->map == 0 && ((opcode & 0xf0) == 0x70 || (opcode & 0xfc) == 0xe0 ||
-                            opcode == 0xe9 || opcode == 0xeb);
+  return insn->map == 0 &&
+         ((opcode & 0xf0) == 0x70 || (opcode & 0xfc) == 0xe0 ||
+          opcode == 0xe9 || opcode == 0xeb);
 }
 
 static void do_branch(void *context, uintptr_t pc,

@@ -1,8 +1,8 @@
 #define _GNU_SOURCE 1
 /*
  * The frame of a guarded call on x86-64, by the System V ABI (AMD64 supplement,
- * section 3.2): what a function must keep is rbx, rbp, r12 to r15, the control bits
- * of mxcsr and the control word of x87.
+ * section 3.2): what a function must keep is rbx, rbp, r12 to r15, the control
+ * bits of mxcsr and the control word of x87.
  *
  *   CFA -  8  return address          CFA - 48  r14
  *   CFA - 16  rbp                     CFA - 56  r15

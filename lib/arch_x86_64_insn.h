@@ -1,6 +1,6 @@
 /*
- * An x86-64 instruction as far as its length, its memory operand and what it does
- * to the pc need it; arch_x86_64_length.c reads it.  Layer 1.
+ * An x86-64 instruction as far as its length, its memory operand and what it
+ * does to the pc need it; arch_x86_64_length.c reads it.  Layer 1.
  */
 #ifndef VMMI_ARCH_X86_64_INSN_H
 #define VMMI_ARCH_X86_64_INSN_H

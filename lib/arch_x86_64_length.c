@@ -1,6 +1,6 @@
 /*
- * The length of an x86-64 instruction (Intel SDM volume 2, chapter 2 and appendix
- * A; AMD APM volume 3 for XOP):
+ * The length of an x86-64 instruction (Intel SDM volume 2, chapter 2 and
+ * appendix A; AMD APM volume 3 for XOP):
  *
  *   [prefixes] [REX] [0F [38|3A]] opcode [ModRM [SIB] [disp]] [immediate]
  *   VEX C5 p | C4 p p, EVEX 62 p p p, XOP 8F p p:  opcode ModRM ... [imm8]
@@ -148,7 +148,9 @@ static bool read_operands(struct vmmi_x86_insn *insn, char form)
   case 'e': insn->at += 3; return true;
   case 'j': insn->at += 4; return true;
   case 'z': insn->at += word_nbytes(insn); return true;
-  case 'v': insn->at += insn->rex & OPCODE_REX_W ? 8 : word_nbytes(insn); return true;
+  case 'v':
+    insn->at += insn->rex & OPCODE_REX_W ? 8 : word_nbytes(insn);
+    return true;
   case 'o': insn->at += insn->address32 ? 4 : 8; return true;
   case 'r': insn->at += 1; return true;
   case 'x': return false;
@@ -165,7 +167,8 @@ static bool read_operands(struct vmmi_x86_insn *insn, char form)
   return true;
 }
 
-/* The opcode and the rest after a VEX, EVEX or XOP prefix that chose the map. */
+/* The opcode and the rest after a VEX, EVEX or XOP prefix that chose the
+ * map. */
 static bool read_vector(struct vmmi_x86_insn *insn, unsigned map)
 {
   enum { XOP_IMM8 = 8, XOP_NONE = 9, XOP_IMM32 = 10 };
@@ -182,7 +185,8 @@ static bool read_vector(struct vmmi_x86_insn *insn, unsigned map)
 }
 
 /* => whether it was such a prefix; *valid, whether an instruction followed */
-static bool read_vector_prefix(struct vmmi_x86_insn *insn, uint8_t first, bool *valid)
+static bool read_vector_prefix(struct vmmi_x86_insn *insn, uint8_t first,
+                               bool *valid)
 {
   unsigned map;
 

@@ -1,9 +1,10 @@
 /*
- * The arena and the alias.  The memory file grows by steps, each mapped into the
- * alias as it comes; frames' and runs' records are sparse arrays as long as the
- * alias.  A frame that is given back is punched out of the file before it may be
- * taken again, so a taken frame always reads as zeros.  Where it shares a host page
- * with others that only zeroes it, and the run's end gives the page back.
+ * The arena and the alias.  The memory file grows by steps, each mapped into
+ * the alias as it comes; frames' and runs' records are sparse arrays as long as
+ * the alias.  A frame that is given back is punched out of the file before it
+ * may be taken again, so a taken frame always reads as zeros.  Where it shares
+ * a host page with others that only zeroes it, and the run's end gives the page
+ * back.
  */
 #include "arena.h"
 

@@ -1,6 +1,6 @@
 /*
- * Frames: the pieces of 4 KiB that hold guest memory, numbered by their place in the
- * alias, one mapping of all of them that is never protected:
+ * Frames: the pieces of 4 KiB that hold guest memory, numbered by their place
+ * in the alias, one mapping of all of them that is never protected:
  *
  *   alias + (frame << VMMI_FRAME_SHIFT) = the frame's bytes
  *
@@ -10,12 +10,13 @@
  *   |            | one memfd      | that has a descriptor         |
  *   +------------+----------------+-------------------------------+
  *
- * A guest page is one frame or several, and so is a host page: a checked space's pages
- * may be smaller than the host's.  What the host is asked for is in its own pages.
+ * A guest page is one frame or several, and so is a host page: a checked
+ * space's pages may be smaller than the host's.  What the host is asked for is
+ * in its own pages.
  *
- * A run is VMMI_CHUNK_SIZE bytes of the arena, aligned; a leaf of a page table or
- * a chunk of an anonymous object takes one, so that a chunk's pages are neighbours
- * in the host too.  Layer 2.  Locks: its own, a leaf.
+ * A run is VMMI_CHUNK_SIZE bytes of the arena, aligned; a leaf of a page table
+ * or a chunk of an anonymous object takes one, so that a chunk's pages are
+ * neighbours in the host too.  Layer 2.  Locks: its own, a leaf.
  */
 #ifndef VMMI_ARENA_H
 #define VMMI_ARENA_H
@@ -30,8 +31,8 @@
 
 /*
  * What is known of a frame; of a guest page of several, the first one's counts.
- * refs counts the page-table entries and pins that hold a private frame, and is 0
- * for a frame that an object owns.
+ * refs counts the page-table entries and pins that hold a private frame, and is
+ * 0 for a frame that an object owns.
  */
 struct vmmi_frame {
   _Atomic uint32_t refs;
@@ -61,7 +62,8 @@ bool vmmi_arena_owns(uint64_t frame);
 int vmmi_arena_fd(void);
 uint64_t vmmi_arena_offset(uint64_t frame);
 
-/* Takes a run, all zeros; *frame is its first.  -ENOMEM.  signal-safe in enter */
+/* Takes a run, all zeros; *frame is its first.  -ENOMEM.  signal-safe in
+ * enter */
 int vmmi_run_take(uint64_t *frame);
 /* The taker no longer needs it; its frames that are held live on. */
 void vmmi_run_drop(uint64_t frame);
@@ -100,8 +102,8 @@ struct vmmi_arena_memory {
 };
 bool vmmi_arena_memory(struct vmmi_arena_memory *memory);
 
-/* Copies the memory file; ends that in the parent; in the child, makes the alias
- * again, over the copy.  => nobody else inside; -errno */
+/* Copies the memory file; ends that in the parent; in the child, makes the
+ * alias again, over the copy.  => nobody else inside; -errno */
 int vmmi_arena_fork_prepare(void);
 void vmmi_arena_fork_parent(void);
 int vmmi_arena_fork_child(void);

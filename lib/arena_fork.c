@@ -1,8 +1,8 @@
 /*
- * The arena in a copy of the process.  The parent copies what the memory file holds,
- * from its alias, before it forks; the child puts the copy in the file's place, under
- * the same descriptor number, and makes the alias at the same address.  Frames keep
- * their numbers, so nothing else changes.  Layer 2.
+ * The arena in a copy of the process.  The parent copies what the memory file
+ * holds, from its alias, before it forks; the child puts the copy in the file's
+ * place, under the same descriptor number, and makes the alias at the same
+ * address.  Frames keep their numbers, so nothing else changes.  Layer 2.
  */
 #include "arena.h"
 

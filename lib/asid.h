@@ -1,5 +1,6 @@
 /*
- * Address-space identifiers of a hart.  One number counts all that it ever gave:
+ * Address-space identifiers of a hart.  One number counts all that it ever
+ * gave:
  *
  *    63                    bits bits-1      0
  *   +---------------------------+------------+   0 means none; the first is 1 << bits.
@@ -31,7 +32,8 @@ static inline unsigned vmmi_asid_tag(const struct vmmi_asids *asids,
   return (unsigned)context & ((1u << asids->bits) - 1);
 }
 
-/* => whether giving the next begins a generation: all that was given is to go */
+/* => whether giving the next begins a generation: all that was given is to
+ *    go */
 static inline bool vmmi_asid_rolls_over(const struct vmmi_asids *asids)
 {
   return vmmi_asid_tag(asids, asids->next) == 0 &&

@@ -1,8 +1,8 @@
 /*
  * The checker's proof of windows: that the host grants exactly what the record
  * says, shows the page's own frame there, and that the record says no more than
- * the page table.  What a frame's bytes are is read off the alias: both mappings
- * must show the same place of the same file.
+ * the page table.  What a frame's bytes are is read off the alias: both
+ * mappings must show the same place of the same file.
  */
 #include "check.h"
 
@@ -21,8 +21,8 @@ struct proof {
 };
 
 /* => the host's first mapping that ends above the address, or NULL */
-static const struct vmmi_os_mapping *mapping_from(const struct vmmi_check *check,
-                                                  uintptr_t host)
+static const struct vmmi_os_mapping *
+mapping_from(const struct vmmi_check *check, uintptr_t host)
 {
   size_t low = 0, high = check->count;
 
@@ -120,7 +120,8 @@ static int check_host(const struct proof *proof, vmm_addr_t va, uint8_t record)
   return error;
 }
 
-/* => whether that is the trampoline page, of some guest thread, which nobody writes */
+/* => whether that is the trampoline page, of some guest thread, which nobody
+ *    writes */
 static bool is_trampoline(const struct proof *proof, vmm_addr_t va,
                           uint8_t record)
 {
@@ -164,7 +165,8 @@ static uintptr_t page_of_host(void)
   return (uintptr_t)1 << vmmi_os_page_shift();
 }
 
-/* A page of an entry area shows the bytes at alias, or, if that is NULL, nothing. */
+/* A page of an entry area shows the bytes at alias, or, if that is NULL,
+ * nothing. */
 static int check_entry_page(const struct vmmi_check *check, uintptr_t host,
                        vmm_addr_t va, const void *alias)
 {

@@ -1,7 +1,7 @@
 /*
- * Code that somebody keeps decoded.  A frame that is code (VMMI_FRAME_CODE) has no
- * silent write right in any mapping; a writer makes it data again, which clears
- * SEXEC everywhere and tells the notifiers, before it may write.
+ * Code that somebody keeps decoded.  A frame that is code (VMMI_FRAME_CODE) has
+ * no silent write right in any mapping; a writer makes it data again, which
+ * clears SEXEC everywhere and tells the notifiers, before it may write.
  *
  * A private frame has one entry; an object's frame has one in each region that
  * maps its offset, in any space, found by the object's list of regions.
@@ -85,9 +85,9 @@ static void note_entry(struct vmm_space *space, vmm_addr_t va,
 }
 
 /*
- * A page that keeps being both written and run costs a fault and a decoding each
- * time.  After so many times it is fetched without being kept, and only once in a
- * while it is tried again.
+ * A page that keeps being both written and run costs a fault and a decoding
+ * each time.  After so many times it is fetched without being kept, and only
+ * once in a while it is tried again.
  */
 #define CHURN_LIMIT 64u
 #define CHURN_RETRY (CHURN_LIMIT + 1024u)
@@ -132,8 +132,8 @@ void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, vmm_pte_t pte)
     atomic_fetch_and(&record[i].state, ~VMMI_FRAME_CODE);
 }
 
-/* => the state of a frame that is fetched as code: with VMMI_FRAME_CODE if what is
- *    fetched may be kept */
+/* => the state of a frame that is fetched as code: with VMMI_FRAME_CODE if what
+ *    is fetched may be kept */
 static uint32_t note_state(uint32_t state)
 {
   uint32_t churn = churn_of(state);

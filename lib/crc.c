@@ -1,6 +1,6 @@
 /*
- * CRC-32C, by the processor, or eight bytes a step: table t says what a byte does t
- * bytes later.
+ * CRC-32C, by the processor, or eight bytes a step: table t says what a byte
+ * does t bytes later.
  */
 #include "crc.h"
 

@@ -1,9 +1,9 @@
 /*
  * Displaced instructions.  SIGNAL CONTEXT: all of it runs there.
  *
- * A slot is used again for the same instruction of the same place where nothing in
- * it depends on registers; else the slots are taken in turn, so that what a handler
- * displaces leaves alone what it interrupted.
+ * A slot is used again for the same instruction of the same place where nothing
+ * in it depends on registers; else the slots are taken in turn, so that what a
+ * handler displaces leaves alone what it interrupted.
  */
 #include "displace.h"
 
@@ -20,8 +20,8 @@ enum { SLOTS = 64, SLOT_NBYTES = VMMI_ARCH_DISPLACED_MAX };
 
 /* ---- the page ---- */
 
-/* Maps the first page of the run a second time, to execute; at *code, unless that is
- * NULL. */
+/* Maps the first page of the run a second time, to execute; at *code, unless
+ * that is NULL. */
 static int map_code(struct vmmi_displacer *displacer, char **code)
 {
   size_t nbytes = (size_t)1 << vmmi_os_page_shift();
@@ -103,7 +103,8 @@ static unsigned find_slot(const struct vmmi_displacer *displacer, uintptr_t pc,
 
 /* Writes what is to run to a slot.  -EIO */
 static int fill_place(struct vmmi_displacer *displacer, unsigned i,
-                     const struct vmmi_arch_displaced *what, const uint8_t *code)
+                      const struct vmmi_arch_displaced *what,
+                      const uint8_t *code)
 {
   struct vmmi_arch_displaced *slot = &displacer->slot[i];
   char *at = displacer->code + i * SLOT_NBYTES;
@@ -226,7 +227,8 @@ static enum displaced_place place_at(const void *context, unsigned *i)
   if (offset == 0)
     return BEFORE;
   if (slot->traps) /* its trap is not the end */
-    return offset == slot->done || offset == slot->done + 1u ? BEFORE : ELSEWHERE;
+    return offset == slot->done || offset == slot->done + 1u ? BEFORE
+                                                             : ELSEWHERE;
   if (offset == slot->restored)
     return RESTORED;
   return offset == slot->done ? DONE : ELSEWHERE;

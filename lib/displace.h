@@ -1,7 +1,7 @@
 /*
- * Displaced instructions: the page that a guest thread runs them from, and what a
- * context that was interrupted there stands for.  vmmi_thread_self.displacer is the
- * current guest thread's.  Layer 5.
+ * Displaced instructions: the page that a guest thread runs them from, and what
+ * a context that was interrupted there stands for.  vmmi_thread_self.displacer
+ * is the current guest thread's.  Layer 5.
  */
 #ifndef VMMI_DISPLACE_H
 #define VMMI_DISPLACE_H
@@ -11,9 +11,10 @@
 #include "arch.h"
 
 /*
- * One page, executable at code and written at alias, in slots of one instruction.
- * Only the thread that runs it uses it, and its handlers, which may come in between
- * any two steps: a slot is taken by one addition, and named last.
+ * One page, executable at code and written at alias, in slots of one
+ * instruction.  Only the thread that runs it uses it, and its handlers, which
+ * may come in between any two steps: a slot is taken by one addition, and named
+ * last.
  */
 struct vmmi_displacer {
   char *code;   /* NULL: not made yet */
@@ -34,8 +35,8 @@ int vmmi_displacer_inherit(struct vmmi_displacer *displacer);
  * => whether it was that; signal-safe */
 bool vmmi_displace_trap(void *context);
 
-/* As vmm_displace_rollback(); *length is that of the instruction, or 0 where it has
- * been executed.  => signal-safe */
+/* As vmm_displace_rollback(); *length is that of the instruction, or 0 where it
+ * has been executed.  => signal-safe */
 bool vmmi_displace_rollback(void *context, size_t *length);
 
 #endif

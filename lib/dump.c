@@ -1,7 +1,7 @@
 /*
  * A space in words: its regions with counts of their entries, its windows, its
- * trackers and counters.  Nothing is locked while the file is written, so a busy
- * space may change between two lines.
+ * trackers and counters.  Nothing is locked while the file is written, so a
+ * busy space may change between two lines.
  */
 #include <errno.h>
 #include <inttypes.h>

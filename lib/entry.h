@@ -36,10 +36,12 @@ uintptr_t vmmi_extable_find(uintptr_t pc);
 /* => whether pc lies in registered code; lock-free, signal-safe */
 bool vmmi_extable_holds(uintptr_t pc);
 
-/* In a copy of the process: the threads that held slots, or the lock, are gone. */
+/* In a copy of the process: the threads that held slots, or the lock, are
+ * gone. */
 int vmmi_extable_fork_child(void);
 
-/* Asks the handler of the registered code that pc lies in; VMM_DECLINE if none. */
+/* Asks the handler of the registered code that pc lies in; VMM_DECLINE if
+ * none. */
 enum vmm_verdict vmmi_extable_ask(uintptr_t pc, struct vmm_fault *fault);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Why the calling thread's last call failed, in words.  vmmi_error() of thread.c
- * has kept a literal and the host's errno; they become one text when asked for,
- * so that failing costs nothing in signal context.
+ * Why the calling thread's last call failed, in words.  vmmi_error() of
+ * thread.c has kept a literal and the host's errno; they become one text when
+ * asked for, so that failing costs nothing in signal context.
  */
 #define _GNU_SOURCE 1
 #include <stdio.h>

@@ -1,11 +1,12 @@
 /*
- * Code that may fault: the tables of images, and ranges of generated code with a
- * table or a handler.  Signal context looks them up without a lock, while other
- * threads load and unload images.
+ * Code that may fault: the tables of images, and ranges of generated code with
+ * a table or a handler.  Signal context looks them up without a lock, while
+ * other threads load and unload images.
  *
  * Each is a slot of a fixed array.  A writer (under the mutex) makes the slot's
- * sequence odd while it changes it; a reader passes by odd slots, and holds what
- * it found, if the sequence is still the same then.  Removing waits for holders.
+ * sequence odd while it changes it; a reader passes by odd slots, and holds
+ * what it found, if the sequence is still the same then.  Removing waits for
+ * holders.
  */
 #include "entry.h"
 
@@ -51,7 +52,8 @@ static struct code_group images = { image_slots, TABLES_MAX, 0 };
 static struct code_group ranges = { range_slots, RANGES_MAX, 0 };
 static pthread_mutex_t code_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* Relaxed: the sequence orders them.  Release: after the sequence became odd. */
+/* Relaxed: the sequence orders them.  Release: after the sequence became
+ * odd. */
 #define get_relaxed(field) atomic_load_explicit(&(field), memory_order_relaxed)
 #define set_release(field, value)                                              \
   atomic_store_explicit(&(field), value, memory_order_release)
@@ -120,7 +122,8 @@ static void measure(struct code_range *range)
 
 /* ---- readers: lock-free, signal-safe ---- */
 
-/* => the first slot from *i on whose code holds pc, held, with *i at it; or NULL */
+/* => the first slot from *i on whose code holds pc, held, with *i at it; or
+ *    NULL */
 static struct code_slot *hold(struct code_group *group, size_t *i, uintptr_t pc)
 {
   /* acquire: the slots below are filled */
@@ -408,5 +411,6 @@ int vmm_code_unregister(const void *start)
   if (slot != NULL)
     empty_slot(slot);
   pthread_mutex_unlock(&code_lock);
-  return slot != NULL ? 0 : vmmi_error(-ENOENT, "code: no range starts there", 0);
+  return slot != NULL ? 0
+                      : vmmi_error(-ENOENT, "code: no range starts there", 0);
 }

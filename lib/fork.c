@@ -1,9 +1,9 @@
 /*
  * Forking a space.  A private frame gets one more holder, and both entries are
- * copy-on-write from then on; whoever is left alone with it takes it back without
- * a copy (page.c).  An entry that is not copy-on-write but whose frame has a
- * second holder is pinned: the child gets its copy at once, as it does of a wired
- * page.
+ * copy-on-write from then on; whoever is left alone with it takes it back
+ * without a copy (page.c).  An entry that is not copy-on-write but whose frame
+ * has a second holder is pinned: the child gets its copy at once, as it does of
+ * a wired page.
  */
 #include <errno.h>
 

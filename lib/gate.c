@@ -1,7 +1,8 @@
 /*
- * Threads inside are counted in stripes, so that those of different threads rarely
- * share a cache line.  A thread counts itself first and looks at the gate then; a
- * closer shuts it first and looks at the counts then; so one sees the other.
+ * Threads inside are counted in stripes, so that those of different threads
+ * rarely share a cache line.  A thread counts itself first and looks at the
+ * gate then; a closer shuts it first and looks at the counts then; so one sees
+ * the other.
  */
 #include "gate.h"
 

@@ -1,6 +1,6 @@
 /*
- * Guarded calls as the program sees them.  A call puts its struct vmmi_guard before
- * the thread's others and takes it away again; the registers are kept by
+ * Guarded calls as the program sees them.  A call puts its struct vmmi_guard
+ * before the thread's others and takes it away again; the registers are kept by
  * vmmi_arch_guard_run(), which is also where a fault makes it go on.
  */
 #include "guard.h"
@@ -151,7 +151,8 @@ int vmm_stack_destroy(void *stack, size_t nbytes)
     return vmmi_error(-EINVAL, "stack: not one of vmm_stack_create()", 0);
   if (is_in_use(&span))
     return vmmi_error(-EINVAL, "stack: the thread runs on it", 0);
-  error = vmmi_os_try_release((char *)stack - host_page(), host_page() + nbytes);
+  error = vmmi_os_try_release((char *)stack - host_page(),
+                              host_page() + nbytes);
   return error != 0 ? vmmi_error(-ENOMEM, "stack: munmap", -error) : 0;
 }
 

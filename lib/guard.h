@@ -23,8 +23,9 @@ struct vmmi_guard {
 };
 
 /*
- * Ends the innermost guarded call that takes the fault: the context goes on where
- * it was called.  covered: the fault is a window's, or of registered code.
+ * Ends the innermost guarded call that takes the fault: the context goes on
+ * where it was called.  covered: the fault is a window's, or of registered
+ * code.
  * => whether there was one
  * => no lock held; signal context only
  */
@@ -34,8 +35,8 @@ bool vmmi_guard_end(void *context, const struct vmm_fault *fault, bool covered);
  * => signal-safe */
 void vmmi_guard_unwind(struct vmmi_guard *guard, const struct vmm_fault *fault);
 
-/* => whether a stack of the calling thread overflows to that address: its own, if
- *    it is attached, or a guarded call's; signal context only */
+/* => whether a stack of the calling thread overflows to that address: its own,
+ *    if it is attached, or a guarded call's; signal context only */
 bool vmmi_guard_is_overflow(uintptr_t host);
 
 #endif

@@ -1,19 +1,19 @@
 /*
- * SIGNAL CONTEXT.  How a fault ends a guarded call: the record is written into the
- * call's frame, and the context rewritten to go on at its landing pad.  Nothing is
- * jumped over, since the handler returns.
+ * SIGNAL CONTEXT.  How a fault ends a guarded call: the record is written into
+ * the call's frame, and the context rewritten to go on at its landing pad.
+ * Nothing is jumped over, since the handler returns.
  *
- * The frames may lie on a stack in a window (a guest's), so touching one may fault:
- * meanwhile the thread counts as outside of the library, with no guarded call, so
- * that such a fault is repaired as any other, or goes past us.
+ * The frames may lie on a stack in a window (a guest's), so touching one may
+ * fault: meanwhile the thread counts as outside of the library, with no guarded
+ * call, so that such a fault is repaired as any other, or goes past us.
  */
 #include "guard.h"
 
 #include "arch.h"
 #include "gate.h"
 
-/* The sanitizer's, where the program has it: it must forget the frames that never
- * return.  Otherwise these are NULL. */
+/* The sanitizer's, where the program has it: it must forget the frames that
+ * never return.  Otherwise these are NULL. */
 void __asan_handle_no_return(void) __attribute__((weak));
 void __asan_unpoison_memory_region(const volatile void *at, size_t nbytes)
     __attribute__((weak));
@@ -60,7 +60,8 @@ static void begin_frames(struct frames *frames)
   vmmi_gate_leave();
 }
 
-static void end_frames(const struct frames *frames, struct vmmi_guard *innermost)
+static void end_frames(const struct frames *frames,
+                       struct vmmi_guard *innermost)
 {
   struct vmmi_thread *self = &vmmi_thread_self;
 

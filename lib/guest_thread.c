@@ -1,7 +1,7 @@
 /*
- * Guest threads: beginning, end, and which hart runs which.  A guest thread says who
- * runs it by one compare-and-swap, so that no two harts do.  Locks: the list of dead
- * ones, a leaf.  Layer 6.
+ * Guest threads: beginning, end, and which hart runs which.  A guest thread
+ * says who runs it by one compare-and-swap, so that no two harts do.  Locks:
+ * the list of dead ones, a leaf.  Layer 6.
  */
 #include "guest_thread.h"
 
@@ -241,7 +241,8 @@ static int take_over(struct vmm_hart *hart, struct vmm_guest_thread *thread)
 }
 
 /* All of it that can fail. */
-static int prepare_thread(struct vmm_hart *hart, struct vmm_guest_thread *thread)
+static int prepare_thread(struct vmm_hart *hart,
+                          struct vmm_guest_thread *thread)
 {
   int error = thread != NULL ? take_over(hart, thread) : 0;
 

@@ -1,9 +1,11 @@
 /*
- * Guest threads, inside.  Fields without a letter belong to the host thread whose
- * hart runs it, or to anyone while none does; (a) atomic, read by others at any
- * time: records are reused for nothing else.  (c) constant while it lives.
+ * Guest threads, inside.  Fields without a letter belong to the host thread
+ * whose hart runs it, or to anyone while none does; (a) atomic, read by others
+ * at any time: records are reused for nothing else.  (c) constant while it
+ * lives.
  *
- * What the fault path must know stands here; guest_thread.c is of layer 6.  Layer 3.
+ * What the fault path must know stands here; guest_thread.c is of layer 6.
+ * Layer 3.
  */
 #ifndef VMMI_GUEST_THREAD_H
 #define VMMI_GUEST_THREAD_H
@@ -42,27 +44,27 @@ struct vmm_guest_thread {
 /* => -EINVAL, -ESTALE for what is no guest thread; else 0 */
 int vmmi_guest_thread_check(const struct vmm_guest_thread *thread);
 
-/* The hart's own: made with it, and run by it at first; ended with it, and whatever it
- * runs is run by none.  -ENOMEM
+/* The hart's own: made with it, and run by it at first; ended with it, and
+ * whatever it runs is run by none.  -ENOMEM
  * => inside */
 int vmmi_guest_thread_begin(struct vmm_hart *hart);
 void vmmi_guest_thread_end(struct vmm_hart *hart);
 
-/* In a copy of the process: guest threads are run by this thread's hart, or by none.
- * -ENOMEM */
+/* In a copy of the process: guest threads are run by this thread's hart, or by
+ * none.  -ENOMEM */
 int vmmi_guest_thread_fork_child(void);
 
 /* ---- trampoline_page.c ---- */
 
-/* => the first frame of the guest thread's trampoline page, taken if there is none; 0
- *    without memory.  => inside; signal-safe */
+/* => the first frame of the guest thread's trampoline page, taken if there is
+ *    none; 0 without memory.  => inside; signal-safe */
 uint64_t vmmi_trampoline_page(struct vmm_guest_thread *thread);
 /* => whether it was given back, or is pinned */
 bool vmmi_trampoline_give_page(struct vmm_guest_thread *thread);
 
 /*
- * The window of a hart shows, at va, the page of the guest thread that the hart runs
- * at this moment, with these rights.
+ * The window of a hart shows, at va, the page of the guest thread that the hart
+ * runs at this moment, with these rights.
  * => pages changed: 0 or 1; 0 also if it is the space's window no longer, or
  *    the hart runs none now; -ENOMEM: as vmmi_window_install()
  * => takes the window's lock; signal-safe
@@ -72,7 +74,8 @@ int vmmi_trampoline_show(struct vmmi_window *window, struct vmm_space *space,
 /* The hart's windows lose the page of any guest thread but this one. */
 void vmmi_trampoline_hide(struct vmm_hart *hart,
                           const struct vmm_guest_thread *thread);
-/* No window shows the page of this guest thread any more.  => no hart runs it */
+/* No window shows the page of this guest thread any more.  => no hart runs
+ * it */
 void vmmi_trampoline_hide_all(const struct vmm_guest_thread *thread);
 
 #endif

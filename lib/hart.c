@@ -1,6 +1,6 @@
 /*
- * Harts: beginning, end, and turning from space to space.  Locks: the list of harts,
- * a leaf.  Layer 6.
+ * Harts: beginning, end, and turning from space to space.  Locks: the list of
+ * harts, a leaf.  Layer 6.
  */
 #include "hart.h"
 
@@ -157,8 +157,9 @@ static int check_hart_options(const struct vmm_hart_options *options)
   if (options->tag_bits > TAG_BITS_MAX)
     return vmmi_error(-EINVAL, "hart options: tag_bits", 0);
   if (options->displacement > vmmi_os_address_range() ||
-      vmmi_hart_is_too_large(options->tag_bits != 0 ? options->tag_bits : TAG_BITS_DEFAULT,
-                   options->window_size))
+      vmmi_hart_is_too_large(options->tag_bits != 0 ? options->tag_bits
+                                                    : TAG_BITS_DEFAULT,
+                             options->window_size))
     return vmmi_error(-E2BIG, "hart: 2^tag_bits such windows are too large", 0);
   return 0;
 }
@@ -326,7 +327,8 @@ static int turn_to(struct vmm_hart *hart, struct vmm_space *space)
       vmmi_running_cancel(hart->number);
       return error;
     }
-    base = hart->windows[vmmi_asid_tag(&hart->asids, context)][hart->view]->base;
+    base =
+        hart->windows[vmmi_asid_tag(&hart->asids, context)][hart->view]->base;
   } else {
     vmmi_hart_count(&hart->counters.live);
   }

@@ -1,14 +1,15 @@
 /*
- * Harts, inside.  A hart is its thread's: fields without a letter are changed and
- * read by it alone.  Others read what is atomic, at any time: records of harts are
- * reused for nothing else.
+ * Harts, inside.  A hart is its thread's: fields without a letter are changed
+ * and read by it alone.  Others read what is atomic, at any time: records of
+ * harts are reused for nothing else.
  *
  *   hart -> tag -> window     window_table: space, hart -> context (generation, tag)
  *
- * A tag that was given has a window over its space, until the next generation begins
- * or the space is destroyed.
+ * A tag that was given has a window over its space, until the next generation
+ * begins or the space is destroyed.
  *
- * What the fault path must know of a hart stands here; hart.c is of layer 6.  Layer 3.
+ * What the fault path must know of a hart stands here; hart.c is of layer 6.
+ * Layer 3.
  */
 #ifndef VMMI_HART_H
 #define VMMI_HART_H
@@ -68,9 +69,11 @@ int vmmi_hart_check(const struct vmm_hart *hart);
 
 /* ---- hart_window.c: by the hart's thread, inside ---- */
 
-/* => whether 2^tag_bits windows of nbytes are more than the host has addresses */
+/* => whether 2^tag_bits windows of nbytes are more than the host has
+ *    addresses */
 bool vmmi_hart_is_too_large(unsigned tag_bits, uint64_t nbytes);
-/* -E2BIG: the space does not fit in a window, or 2^tag_bits of those in the host */
+/* -E2BIG: the space does not fit in a window, or 2^tag_bits of those in the
+ * host */
 int vmmi_hart_check_size(const struct vmm_hart *hart,
                          const struct vmm_space *space);
 /* Gives the space the next tag, and windows.  -ENOMEM, and nothing is changed
@@ -104,8 +107,8 @@ static inline uint64_t vmmi_hart_entry(const struct vmm_hart *hart,
          ((uint64_t)(VMMI_ENTRY_PAGES - page) << vmmi_os_page_shift());
 }
 
-/* => whether the window has an entry area, and va, which wraps below 0, lies below the
- *    stack in it.  => signal-safe */
+/* => whether the window has an entry area, and va, which wraps below 0, lies
+ *    below the stack in it.  => signal-safe */
 static inline bool vmmi_hart_is_redzone(const struct vmmi_window *window,
                                         vmm_addr_t va)
 {
@@ -118,10 +121,10 @@ static inline bool vmmi_hart_is_redzone(const struct vmmi_window *window,
          (uint64_t)1 << vmmi_os_page_shift();
 }
 
-/* => the alias of what the page of the entry area shows; NULL: nothing, or there is no
- *    entry area.  => window locked */
-static inline const void *vmmi_hart_entry_shows(const struct vmmi_window *window,
-                                                unsigned page)
+/* => the alias of what the page of the entry area shows; NULL: nothing, or
+ *    there is no entry area.  => window locked */
+static inline const void *
+vmmi_hart_entry_shows(const struct vmmi_window *window, unsigned page)
 {
   const struct vmm_hart *hart = atomic_load(&window->hart);
 
@@ -133,8 +136,9 @@ static inline const void *vmmi_hart_entry_shows(const struct vmmi_window *window
   return vmmi_arena_pointer(atomic_load(&hart->trap_run));
 }
 
-/* Round code that the library calls while it interrupts: the calling thread's views,
- * if it has any, become the supervisor's, and what they were.  => signal-safe */
+/* Round code that the library calls while it interrupts: the calling thread's
+ * views, if it has any, become the supervisor's, and what they were.  =>
+ * signal-safe */
 static inline void vmmi_hart_interrupt(struct vmm_view_saved *saved)
 {
   struct vmm_hart *hart = vmmi_thread_self.hart;

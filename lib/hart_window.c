@@ -1,6 +1,7 @@
 /*
- * The windows of a hart: one for each of its tags, or two where it has views; opened
- * when a tag is first given, turned from space to space after that.  Layer 6.
+ * The windows of a hart: one for each of its tags, or two where it has views;
+ * opened when a tag is first given, turned from space to space after that.
+ * Layer 6.
  */
 #include "hart.h"
 
@@ -100,7 +101,8 @@ bool vmmi_hart_is_too_large(unsigned tag_bits, uint64_t nbytes)
   return nbytes > vmmi_os_address_range() >> tag_bits;
 }
 
-int vmmi_hart_check_size(const struct vmm_hart *hart, const struct vmm_space *space)
+int vmmi_hart_check_size(const struct vmm_hart *hart,
+                         const struct vmm_space *space)
 {
   uint64_t nbytes = 0;
 
@@ -108,7 +110,8 @@ int vmmi_hart_check_size(const struct vmm_hart *hart, const struct vmm_space *sp
     return vmmi_error(-E2BIG, "hart: the space is larger than window_size", 0);
   if ((hart->flags & VMM_HART_VIEWS) &&
       space->options.guard_below > hart->displacement)
-    return vmmi_error(-E2BIG, "hart: guard_below is larger than displacement", 0);
+    return vmmi_error(-E2BIG, "hart: guard_below is larger than displacement",
+                      0);
   for (unsigned view = 0; view < VMMI_VIEWS; view++) {
     struct vmmi_window_place place = place_of(hart, space, view);
 
@@ -120,8 +123,8 @@ int vmmi_hart_check_size(const struct vmm_hart *hart, const struct vmm_space *sp
   return 0;
 }
 
-/* The windows that a tag is to have, by view, and their records: all of it that can
- * fail, before anything is changed. */
+/* The windows that a tag is to have, by view, and their records: all of it that
+ * can fail, before anything is changed. */
 struct fresh {
   struct vmmi_window *window[VMMI_VIEWS]; /* NULL: the hart has no such view */
   struct vmmi_radix record[VMMI_VIEWS];

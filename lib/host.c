@@ -1,7 +1,7 @@
 /*
- * The accessors of <vmm/extable.h> as calls, for compilers and hosts without asm
- * goto: a host address in a window becomes a checked access to its space, any
- * other one is accessed with an exception-table entry.  Layer 5.
+ * The accessors of <vmm/extable.h> as calls, for compilers and hosts without
+ * asm goto: a host address in a window becomes a checked access to its space,
+ * any other one is accessed with an exception-table entry.  Layer 5.
  */
 #include "arch.h"
 

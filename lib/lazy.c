@@ -81,11 +81,13 @@ static void set_mark(struct vmmi_lazy *lazy, uint64_t mark)
 {
   uint64_t old = atomic_load(&lazy->mark);
 
-  while (!atomic_compare_exchange_weak(&lazy->mark, &old, join_marks(old, mark)))
+  while (!atomic_compare_exchange_weak(&lazy->mark, &old,
+                                       join_marks(old, mark)))
     ;
 }
 
-/* Visits a window that may have turned to another space: then nothing is dropped. */
+/* Visits a window that may have turned to another space: then nothing is
+ * dropped. */
 static bool shoot_down(struct vmm_space *space, struct vmmi_window *window)
 {
   bool hit;
@@ -199,8 +201,8 @@ static void take_mark(struct vmmi_request *request, struct vmm_hart *hart)
   install_pending(request, mark);
 }
 
-/* A user's access to what is the supervisor's fails whatever has been mapped: the
- * mark stays.  => no lock held */
+/* A user's access to what is the supervisor's fails whatever has been mapped:
+ * the mark stays.  => no lock held */
 static bool is_supervisors(const struct vmmi_request *request)
 {
   struct vmm_space *space = request->space;
@@ -254,7 +256,8 @@ int vmmi_lazy_take(struct vmmi_request *request)
     return 0;
   }
   entry = entry_of(request);
-  if (entry->key != key_of(request) || entry->epoch != atomic_load(&lazy->epoch))
+  if (entry->key != key_of(request) ||
+      entry->epoch != atomic_load(&lazy->epoch))
     return 0;
   request->reason = entry->reason;
   request->cookie = entry->cookie;

@@ -43,7 +43,8 @@ int vmm_space_destroy(struct vmm_space *space)
   if (error != 0)
     return error;
   if (atomic_load(&space->users) != 0)
-    return vmmi_error(-EBUSY, "space: a pin, tracker, snapshot or watch uses it", 0);
+    return vmmi_error(-EBUSY,
+                      "space: a pin, tracker, snapshot or watch uses it", 0);
   if (atomic_load(&space->tlbs) != NULL)
     return vmmi_error(-EBUSY, "space: a TLB uses it", 0);
   if (vmmi_running_end(space) != 0)

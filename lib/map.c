@@ -1,6 +1,6 @@
 /*
- * Mapping and unmapping.  A call prepares all that could fail (cuts, leaves, room
- * in trackers) before it changes anything.
+ * Mapping and unmapping.  A call prepares all that could fail (cuts, leaves,
+ * room in trackers) before it changes anything.
  */
 #include "map.h"
 
@@ -109,7 +109,8 @@ static void add_up(struct vmmi_region *low, const struct vmmi_region *high)
 
 void vmmi_map_mend(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
 {
-  struct vmmi_region *low = vmmi_region_from(space->regions, va > 0 ? va - 1 : 0);
+  struct vmmi_region *low =
+      vmmi_region_from(space->regions, va > 0 ? va - 1 : 0);
 
   while (low != NULL && low->end <= end) {
     struct vmmi_region *high = vmmi_region_at(space->regions, low->end);
@@ -201,7 +202,8 @@ static bool is_empty(const struct vmmi_pagetable *pt,
   return true;
 }
 
-/* Leaves with no entry give up their run, and the windows their place for it. */
+/* Leaves with no entry give up their run, and the windows their place for
+ * it. */
 static void drop_runs(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
 {
   struct vmmi_leaf *leaf;
@@ -478,8 +480,9 @@ static int check_unwatched(struct vmmi_region *region,
   watched = vmmi_tracker_watch(region, region->start,
                                region->end - region->start).all;
   vmmi_map_unlock_object(region);
-  return watched == 0 ? 0
-                      : vmmi_error(-EBUSY, "wire: a tracker watches the range", 0);
+  return watched == 0
+             ? 0
+             : vmmi_error(-EBUSY, "wire: a tracker watches the range", 0);
 }
 
 int vmmi_map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,

@@ -1,6 +1,6 @@
 /*
- * What map, protect, move and wire share: cutting regions at the ends of a range,
- * and taking a range out of a space.  Layer 4.
+ * What map, protect, move and wire share: cutting regions at the ends of a
+ * range, and taking a range out of a space.  Layer 4.
  */
 #ifndef VMMI_MAP_H
 #define VMMI_MAP_H
@@ -33,19 +33,22 @@ bool vmmi_map_covers(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 int vmmi_map_cut_out(struct vmm_space *space, struct vmmi_cuts *cuts,
                      vmm_addr_t va, vmm_addr_t end);
 
-/* The region's object, if it has one, locked while the region's fields change. */
+/* The region's object, if it has one, locked while the region's fields
+ * change. */
 void vmmi_map_lock_object(struct vmmi_region *region);
 void vmmi_map_unlock_object(struct vmmi_region *region);
 
-/* Takes the silent bits from an entry, for vmmi_pagetable_each(); sets the bool at
- * code if it may have been decoded. */
+/* Takes the silent bits from an entry, for vmmi_pagetable_each(); sets the bool
+ * at code if it may have been decoded. */
 int vmmi_map_silence_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *code);
-/* Takes all silent bits from the range's entries, and the range from the windows;
- * tells the notifiers of code.  What follows may change entries and frames.
+/* Takes all silent bits from the range's entries, and the range from the
+ * windows; tells the notifiers of code.  What follows may change entries and
+ * frames.
  * => space locked */
 void vmmi_map_silence(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
-/* Gives a region, its entries and the windows these rights; tells the notifiers.
+/* Gives a region, its entries and the windows these rights; tells the
+ * notifiers.
  * => space locked */
 void vmmi_map_set_rights(struct vmm_space *space, struct vmmi_region *region,
                          uint32_t rights);
@@ -75,7 +78,8 @@ int vmmi_map_check_object(const struct vmm_space *space,
                           const struct vmm_object *object, uint64_t offset,
                           uint64_t nbytes);
 
-/* -EINVAL -EACCES -ENOTSUP for rights that a mapping of the object can't have */
+/* -EINVAL -EACCES -ENOTSUP for rights that a mapping of the object can't
+ *          have */
 int vmmi_map_check_rights(const struct vmm_space *space,
                           const struct vmm_object *object, uint32_t flags,
                           uint32_t rights);
@@ -85,12 +89,13 @@ int vmmi_map_check_rights(const struct vmm_space *space,
  * => no lock held */
 int vmmi_wire_populate(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
-/* The same for what is wired of the range: something took rights from its pages that
- * they are to have.  Where it fails they are not wired any more.
+/* The same for what is wired of the range: something took rights from its pages
+ * that they are to have.  Where it fails they are not wired any more.
  * => 0, or the first error; no lock held */
 int vmmi_wire_again(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
-/* In a copy of the process: the same for every space.  => nobody else is there */
+/* In a copy of the process: the same for every space.  => nobody else is
+ * there */
 int vmmi_wire_fork_child(void);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Blocks by size class, cut from 1 MiB pieces of host memory; free ones wait in a
- * list of their class.  Large blocks are pieces of their own.  Lock: one mutex, a
- * leaf.
+ * Blocks by size class, cut from 1 MiB pieces of host memory; free ones wait in
+ * a list of their class.  Large blocks are pieces of their own.  Lock: one
+ * mutex, a leaf.
  */
 #include "metadata.h"
 
@@ -47,7 +47,8 @@ void *vmmi_metadata_alloc(size_t nbytes)
   size_t class = (nbytes + GRAIN - 1) / GRAIN;
   struct free_block *block;
 
-  vmmi_assert(vmmi_thread_self.inside > 0, "metadata: locked with signals open");
+  vmmi_assert(vmmi_thread_self.inside > 0,
+              "metadata: locked with signals open");
   if (class > CLASSES) {
     void *at;
 

@@ -1,7 +1,7 @@
 /*
  * Memory for page tables and windows' records, which the fault path may take in
- * signal context, and for regions and spaces.  Small blocks are kept for reuse by
- * size; those over 10 KiB go back to the host.  Layer 2.
+ * signal context, and for regions and spaces.  Small blocks are kept for reuse
+ * by size; those over 10 KiB go back to the host.  Layer 2.
  */
 #ifndef VMMI_METADATA_H
 #define VMMI_METADATA_H

@@ -174,11 +174,12 @@ int vmm_move(struct vmm_space *space, vmm_addr_t from, uint64_t nbytes,
     return error;
   vmmi_space_lock(space);
   if (flags & VMM_ANY) {
-    move.to = move.to <= space->size
-                  ? vmmi_region_place(space->regions,
-                                      vmmi_align_up(move.to, space->page_nbytes),
-                                      space->size, nbytes, space->page_nbytes)
-                  : UINT64_MAX;
+    move.to =
+        move.to <= space->size
+            ? vmmi_region_place(space->regions,
+                                vmmi_align_up(move.to, space->page_nbytes),
+                                space->size, nbytes, space->page_nbytes)
+            : UINT64_MAX;
     if (move.to == UINT64_MAX)
       error = vmmi_error(-ENOMEM, "move: no free place", 0);
   }

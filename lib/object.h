@@ -51,8 +51,8 @@ void vmmi_object_unlist(struct vmm_object *object);
  * => nobody else inside */
 struct vmm_object *vmmi_object_next(const struct vmm_object *object);
 
-/* Copies the memory files; ends that in the parent; in the child, shows the copies
- * and the files again.  => nobody else inside; -errno */
+/* Copies the memory files; ends that in the parent; in the child, shows the
+ * copies and the files again.  => nobody else inside; -errno */
 int vmmi_object_fork_prepare(void);
 void vmmi_object_fork_parent(void);
 int vmmi_object_fork_child(void);
@@ -61,7 +61,8 @@ bool vmmi_object_valid(const struct vmm_object *object);
 
 /* Makes an object over a memory file that nobody else gets, for a pager.
  * => inside vmmi_thread_enter(); -ENOMEM -EMFILE -ENFILE */
-int vmmi_object_make(struct vmm_object **object, uint64_t nbytes, bool readonly);
+int vmmi_object_make(struct vmm_object **object, uint64_t nbytes,
+                     bool readonly);
 /* Frees an object that nobody holds.  => not locked */
 void vmmi_object_end(struct vmm_object *object);
 /* => an object without bytes, held once; NULL without memory

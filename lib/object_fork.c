@@ -1,8 +1,9 @@
 /*
- * Objects with a descriptor in a copy of the process.  Memory files are copied by
- * the parent before it forks, and put in their place, under the same descriptor
- * number, by the child.  A file, or a descriptor that the program gave, stays shared
- * with the parent: it is by its nature.  Objects without one lie in the arena.
+ * Objects with a descriptor in a copy of the process.  Memory files are copied
+ * by the parent before it forks, and put in their place, under the same
+ * descriptor number, by the child.  A file, or a descriptor that the program
+ * gave, stays shared with the parent: it is by its nature.  Objects without one
+ * lie in the arena.
  */
 #include "object.h"
 

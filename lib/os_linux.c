@@ -1,8 +1,8 @@
 #define _GNU_SOURCE 1
 /*
  * The host's memory on Linux.  Windows and the alias are kept out of core dumps
- * and of fork by madvise; a mapping made over a part of a reservation needs both
- * again, since it is a new one.  Everything here is a system call or two.
+ * and of fork by madvise; a mapping made over a part of a reservation needs
+ * both again, since it is a new one.  Everything here is a system call or two.
  */
 #include "os.h"
 
@@ -29,8 +29,8 @@ static int host_prot(unsigned rights)
 }
 
 /* mmap that gives -errno and leaves errno alone. */
-static int map(void **at, void *want, size_t nbytes, int prot, int flags, int fd,
-               off_t offset)
+static int map(void **at, void *want, size_t nbytes, int prot, int flags,
+               int fd, off_t offset)
 {
   int saved = errno;
   void *got;
@@ -94,7 +94,8 @@ void vmmi_os_pretend_page_shift(unsigned shift)
   atomic_store(&page_shift, shift);
 }
 
-/* What a host of larger pages would refuse is a mistake on a smaller one too. */
+/* What a host of larger pages would refuse is a mistake on a smaller one
+ * too. */
 static void assert_page(const void *at, uint64_t offset)
 {
   vmmi_assert(vmmi_is_aligned((uintptr_t)at | offset,

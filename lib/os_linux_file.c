@@ -60,7 +60,8 @@ int vmmi_os_pipe(int ends[2])
   return file_result(pipe2(ends, O_CLOEXEC), saved);
 }
 
-/* => whether the file holds something from *at on, and then *at and *end of it */
+/* => whether the file holds something from *at on, and then *at and *end of
+ *    it */
 static bool next_data(int fd, uint64_t *at, uint64_t *end)
 {
   off_t start = lseek(fd, (off_t)*at, SEEK_DATA);

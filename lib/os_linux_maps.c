@@ -5,8 +5,8 @@
  *   7f0c1000-7f0c3000 rw-s 00002000 00:01 1042   /memfd:libvmm (deleted)
  *   start    end      prot offset   device inode  name
  *
- * It is read in pieces with one buffer and no malloc.  The kernel gives whole lines,
- * from the address where the last piece ended.
+ * It is read in pieces with one buffer and no malloc.  The kernel gives whole
+ * lines, from the address where the last piece ended.
  */
 #include "os.h"
 

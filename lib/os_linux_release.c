@@ -1,8 +1,8 @@
 #define _GNU_SOURCE 1
 /*
- * Giving memory back.  The host may refuse (to cut a mapping in two takes one more),
- * so what it refuses is remembered and tried again later; meanwhile nobody can access
- * it, if the host allows that much.
+ * Giving memory back.  The host may refuse (to cut a mapping in two takes one
+ * more), so what it refuses is remembered and tried again later; meanwhile
+ * nobody can access it, if the host allows that much.
  */
 #include "os.h"
 
@@ -12,7 +12,8 @@
 #define LEFT_MAX 256
 #define CLAIMED 1 /* no page begins there */
 
-/* What is still to be given back; beyond these it is kept until the process ends. */
+/* What is still to be given back; beyond these it is kept until the process
+ * ends. */
 static struct {
   _Atomic uintptr_t at; /* 0: free; CLAIMED: somebody is at it */
   size_t nbytes;

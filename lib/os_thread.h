@@ -1,6 +1,6 @@
 /*
- * Threads and processes of the host: those of the library's own.  os_linux_thread.c
- * keeps it for Linux.  Layer 1.
+ * Threads and processes of the host: those of the library's own.
+ * os_linux_thread.c keeps it for Linux.  Layer 1.
  */
 #ifndef VMMI_OS_THREAD_H
 #define VMMI_OS_THREAD_H
@@ -9,8 +9,8 @@
 
 #include "base.h"
 
-/* Starts a thread with all but the synchronous signals blocked, so that it meets
- * no handler of the program.  => 0, -EAGAIN; not signal-safe */
+/* Starts a thread with all but the synchronous signals blocked, so that it
+ * meets no handler of the program.  => 0, -EAGAIN; not signal-safe */
 int vmmi_os_thread_start(pthread_t *thread, void *(*run)(void *), void *arg);
 
 /* fork().  => 0 in the child, its number in the parent, or -errno */

@@ -1,12 +1,12 @@
 /*
  * What an access makes of a page.  A private page that is read shows the shared
  * zero frame, or the object's frame, copy-on-write; the first write gives it a
- * frame of its own, by preference its place in the leaf's run, so that neighbours
- * are neighbours in the host too.
+ * frame of its own, by preference its place in the leaf's run, so that
+ * neighbours are neighbours in the host too.
  *
  * A page whose frame is replaced is dropped from every window between the two
- * (rule 3): first the entry loses its silent bits, then the windows the page, and
- * only then does the entry get the new frame.
+ * (rule 3): first the entry loses its silent bits, then the windows the page,
+ * and only then does the entry get the new frame.
  */
 #include "page.h"
 
@@ -103,8 +103,8 @@ bool vmmi_page_grants(const struct vmmi_page_range *range,
 
 /* ---- frames ---- */
 
-/* A zero-filled frame for the page: its place in the leaf's run, or, where a pin
- * still holds what was there, in a new run. */
+/* A zero-filled frame for the page: its place in the leaf's run, or, where a
+ * pin still holds what was there, in a new run. */
 static int take_frame(const struct work *work, uint64_t *frame)
 {
   struct vmm_space *space = work->space;
@@ -169,8 +169,8 @@ static int copy_frame(const struct work *work, uint64_t from, uint64_t *frame)
   return error;
 }
 
-/* => 0 and the frame that the region's object has for the page; the zero frame if
- *    there is no object */
+/* => 0 and the frame that the region's object has for the page; the zero frame
+ *    if there is no object */
 static int backing_frame(const struct work *work, uint64_t *frame)
 {
   struct vmmi_region *region = work->region;
@@ -241,8 +241,8 @@ static int replace_frame(const struct work *work)
   return 0;
 }
 
-/* => whether the frame was shared by a fork whose other sides have gone; then the
- *    page keeps it */
+/* => whether the frame was shared by a fork whose other sides have gone; then
+ *    the page keeps it */
 static bool take_back(const struct work *work)
 {
   vmm_pte_t pte = atomic_load(work->slot);

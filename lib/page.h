@@ -1,7 +1,7 @@
 /*
- * Promoting pages: from what an entry is to what an access needs it to be: a frame
- * (zeros, the object's, a copy), young, dirty, silent.  The part of the fault path
- * that changes entries.  Layer 4.
+ * Promoting pages: from what an entry is to what an access needs it to be: a
+ * frame (zeros, the object's, a copy), young, dirty, silent.  The part of the
+ * fault path that changes entries.  Layer 4.
  */
 #ifndef VMMI_PAGE_H
 #define VMMI_PAGE_H
@@ -16,7 +16,8 @@ struct vmmi_page_range {
   unsigned npages;
 };
 
-/* The locks of what decides about these pages: the region's object, the leaf. */
+/* The locks of what decides about these pages: the region's object, the
+ * leaf. */
 void vmmi_page_lock(const struct vmmi_page_range *range);
 void vmmi_page_unlock(const struct vmmi_page_range *range);
 
@@ -39,10 +40,10 @@ void vmmi_page_widen(struct vmmi_page_range *range);
 #define VMMI_PAGE_AWAY 2
 
 /*
- * Makes the request's access to the page at range->va silent, and widens the range
- * to what became silent with it at no price (rule 13: coarse ranges).
- * => 0; VMMI_PAGE_AWAY; -ENOMEM, -EIO with the request's reason set, and nothing
- *    changed
+ * Makes the request's access to the page at range->va silent, and widens the
+ * range to what became silent with it at no price (rule 13: coarse ranges).
+ * => 0; VMMI_PAGE_AWAY; -ENOMEM, -EIO with the request's reason set, and
+ *    nothing changed
  * => pages locked; signal-safe
  */
 int vmmi_page_promote(struct vmmi_page_range *range,

@@ -2,9 +2,9 @@
  * Pagers as the program sees them: making and ending them, flushing, evicting,
  * counting.
  *
- * The last hold of an object may go anywhere, with locks held, so its end is put
- * off: the pager's thread does it, or, for inline pagers, the next thread that
- * leaves the library outside of signal context.
+ * The last hold of an object may go anywhere, with locks held, so its end is
+ * put off: the pager's thread does it, or, for inline pagers, the next thread
+ * that leaves the library outside of signal context.
  */
 #include "pager.h"
 
@@ -87,7 +87,8 @@ static void let_thread_end(struct vmmi_pager *pager, bool joined)
   pthread_mutex_unlock(&pager->object->lock);
 }
 
-/* The last hold has gone.  => any locks may be held but the object's; signal-safe */
+/* The last hold has gone.  => any locks may be held but the object's;
+ * signal-safe */
 static void end_pager(struct vmm_object *object)
 {
   struct vmmi_pager *pager = object->pager;
@@ -140,7 +141,8 @@ static int check_pager_options(const struct vmm_pager_options *options)
     return vmmi_error(-EINVAL, "pager options: unknown flags", 0);
   if (options->fill == NULL)
     return vmmi_error(-EINVAL, "pager options: no fill", 0);
-  if (!vmmi_is_power_of_2(page) || page < VMMI_FRAME_SIZE || page > VMMI_CHUNK_SIZE)
+  if (!vmmi_is_power_of_2(page) || page < VMMI_FRAME_SIZE ||
+      page > VMMI_CHUNK_SIZE)
     return vmmi_error(-EINVAL, "pager options: page_size", 0);
   if (options->nbytes == 0 || !vmmi_is_aligned(options->nbytes, page) ||
       options->nbytes > INT64_MAX || options->nbytes / page >= UINT32_MAX)

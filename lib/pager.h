@@ -1,7 +1,7 @@
 /*
- * Pagers, inside.  The bytes of a pager's object lie in a memory file of its own,
- * so that a page's frame is known from its offset; a page that is not resident is
- * a hole in it, which nothing maps and no entry names.
+ * Pagers, inside.  The bytes of a pager's object lie in a memory file of its
+ * own, so that a page's frame is known from its offset; a page that is not
+ * resident is a hole in it, which nothing maps and no entry names.
  *
  *                     fill                    a write is granted
  *   ABSENT -> FILLING ----> RESIDENT, clean <--------------------> dirty
@@ -9,13 +9,14 @@
  *     +------------------------+
  *       evicted: entries, windows, bytes
  *
- * A page is dirty from when SWRITE is granted to an entry of it until it has been
- * taken from all and the bytes are kept; it is young from when anything is granted
- * until it is passed over by second chance.  So the bits of entries stay the
- * program's.  While a page is kept nobody may write it: who wants to waits.
+ * A page is dirty from when SWRITE is granted to an entry of it until it has
+ * been taken from all and the bytes are kept; it is young from when anything is
+ * granted until it is passed over by second chance.  So the bits of entries
+ * stay the program's.  While a page is kept nobody may write it: who wants to
+ * waits.
  *
- * Locks: the object's guards all of it, and the entries of its pages in all spaces.
- * Graph lock: who waits for whom, a leaf.  Layer 3.
+ * Locks: the object's guards all of it, and the entries of its pages in all
+ * spaces.  Graph lock: who waits for whom, a leaf.  Layer 3.
  */
 #ifndef VMMI_PAGER_H
 #define VMMI_PAGER_H
@@ -104,15 +105,15 @@ struct vmmi_pager {
 bool vmmi_pager_shows(const struct vmmi_region *region, vmm_pte_t pte);
 
 /*
- * => whether the access to the page of va, whose entry is pte, has to wait for the
- *    region's pager
+ * => whether the access to the page of va, whose entry is pte, has to wait for
+ *    the region's pager
  * => object locked, if there is one; signal-safe
  */
 bool vmmi_pager_must_wait(const struct vmmi_region *region, vmm_addr_t va,
                           vmm_pte_t pte, bool write);
 
-/* The entry, which shows a page of a pager, is about to grant: marks it young, and
- * dirty.  => whether SWRITE may be granted.  => as above */
+/* The entry, which shows a page of a pager, is about to grant: marks it young,
+ * and dirty.  => whether SWRITE may be granted.  => as above */
 bool vmmi_pager_touch(const struct vmmi_region *region, vmm_addr_t va,
                       bool write);
 
@@ -123,10 +124,11 @@ void vmmi_pager_unhold(struct vmm_object *object, uint64_t offset, bool pin,
                        bool written);
 
 /*
- * Waits until the page at offset is there, and for a write until it may be written.
- * The caller holds the object, and is a user of the space, until it returns.
- * => 0: look again; *held: vmmi_pager_unhold() is due, for no pin; or an error with
- *    *reason
+ * Waits until the page at offset is there, and for a write until it may be
+ * written.  The caller holds the object, and is a user of the space, until it
+ * returns.
+ * => 0: look again; *held: vmmi_pager_unhold() is due, for no pin; or an error
+ *    with *reason
  * => no lock held, inside enter; signal-safe; calls the pager
  */
 int vmmi_pager_bring(struct vmm_object *object, uint64_t offset,
@@ -139,14 +141,15 @@ bool vmmi_pager_is_resident(const struct vmmi_region *region, vmm_addr_t va);
 /* Proves the pagers of the space's regions.  => space locked */
 int vmmi_pager_check(struct vmm_space *space);
 
-/* In a copy of the process: forgets other threads' work; then starts the pagers'
- * threads, once they can come in.  => nobody else is there; -EAGAIN */
+/* In a copy of the process: forgets other threads' work; then starts the
+ * pagers' threads, once they can come in.  => nobody else is there; -EAGAIN */
 int vmmi_pager_fork_child(void);
 int vmmi_pager_fork_start(void);
 
 /* ---- between the files of pagers ---- */
 
-/* Starts the pager's thread, if it is to have one.  -EAGAIN; => inside, not locked */
+/* Starts the pager's thread, if it is to have one.  -EAGAIN; => inside, not
+ * locked */
 int vmmi_pager_start(struct vmmi_pager *pager);
 /* Frees it, and its object.  => nobody holds the object; inside, not locked */
 void vmmi_pager_bury(struct vmmi_pager *pager);
@@ -178,42 +181,47 @@ bool vmmi_pager_is_wired(const struct vmmi_pager *pager, uint32_t i);
 bool vmmi_pager_may_go(const struct vmmi_pager *pager, uint32_t i);
 /* Makes it old: its next access tells. */
 void vmmi_pager_pass_over(struct vmmi_pager *pager, uint32_t i);
-/* Takes the right to write n pages silently, but for wired mappings; they are clean
- * but for those that may be written all the same. */
+/* Takes the right to write n pages silently, but for wired mappings; they are
+ * clean but for those that may be written all the same. */
 void vmmi_pager_begin_write(struct vmmi_pager *pager, uint32_t i, uint32_t n);
-/* Takes a clean page that may go from all entries and windows, and its bytes. */
+/* Takes a clean page that may go from all entries and windows, and its
+ * bytes. */
 void vmmi_pager_drop(struct vmmi_pager *pager, uint32_t i);
 void vmmi_pager_wipe(struct vmmi_pager *pager, uint32_t i);
 
 /* pager_wait.c */
 
-/* => the object is locked before and after all of these; wait unlocks meanwhile. */
+/* => the object is locked before and after all of these; wait unlocks
+ *    meanwhile. */
 int vmmi_wait_begin(struct vmmi_pager *pager, struct vmmi_wait *wait,
                     struct vmm_waiter *owner);
 /* Sleeps until the pager has done something.  => 0, -EINTR */
 int vmmi_wait_sleep(struct vmmi_pager *pager, struct vmmi_wait *wait);
 void vmmi_wait_end(struct vmmi_pager *pager, struct vmmi_wait *wait);
-/* The pager has done with pages [start, end): filled or kept them, or failed. */
+/* The pager has done with pages [start, end): filled or kept them, or
+ * failed. */
 void vmmi_wait_complete(struct vmmi_pager *pager, uint32_t start, uint32_t end,
                         bool filled, int error, unsigned reason);
 
 void vmmi_call_begin(struct vmmi_pager_call *call, struct vmmi_pager *pager,
                      uint32_t start, uint32_t end);
 void vmmi_call_end(struct vmmi_pager_call *call);
-/* => whether the calling thread is in a callback of the pager, or is its thread */
+/* => whether the calling thread is in a callback of the pager, or is its
+ *    thread */
 bool vmmi_call_is_within(const struct vmmi_pager *pager);
 /* => who works on page i */
 struct vmm_waiter *vmmi_call_owner(const struct vmmi_pager *pager, uint32_t i);
 
-/* pager_work.c: what calls the program's callbacks.  => the object is locked before
- * and after, and unlocked meanwhile */
+/* pager_work.c: what calls the program's callbacks.  => the object is locked
+ * before and after, and unlocked meanwhile */
 
-/* Fills page i, which is FILLING, for an access to the space, or for those who wait.
+/* Fills page i, which is FILLING, for an access to the space, or for those who
+ * wait.
  * => 0 or an error with *reason */
 int vmmi_pager_fill(struct vmmi_pager *pager, uint32_t i,
                     struct vmm_space *space, unsigned *reason);
-/* Writes back page i, which is resident, and neighbours below *end that are dirty
- * too (queued, if only those are meant); *end is then where it stopped.
+/* Writes back page i, which is resident, and neighbours below *end that are
+ * dirty too (queued, if only those are meant); *end is then where it stopped.
  * => 0 or write_back's error */
 int vmmi_pager_write(struct vmmi_pager *pager, uint32_t i, uint32_t *end,
                      bool queued);

@@ -1,6 +1,6 @@
 /*
- * What a program asks of a pager by itself: keeping pages, giving them up, telling
- * what was done.
+ * What a program asks of a pager by itself: keeping pages, giving them up,
+ * telling what was done.
  */
 #include "pager.h"
 

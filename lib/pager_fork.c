@@ -1,7 +1,8 @@
 /*
- * Pagers in a copy of the process.  Their memory was copied with that of objects, but
- * of threads only the caller has come along: what others waited for, filled or kept
- * just now has not happened here, and the pager's thread is started anew.
+ * Pagers in a copy of the process.  Their memory was copied with that of
+ * objects, but of threads only the caller has come along: what others waited
+ * for, filled or kept just now has not happened here, and the pager's thread is
+ * started anew.
  */
 #include "pager.h"
 
@@ -21,8 +22,8 @@ static void forget_work(struct vmmi_pager *pager, uint32_t i)
   }
 }
 
-/* The access that it belonged to has ended with its thread.  A hold that is the last
- * one stays: nobody would end the object. */
+/* The access that it belonged to has ended with its thread.  A hold that is the
+ * last one stays: nobody would end the object. */
 static void forget_access(struct vmm_object *object, struct vmm_space *space)
 {
   if (space == NULL)

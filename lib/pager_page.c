@@ -1,8 +1,8 @@
 /*
- * SIGNAL CONTEXT.  Pages of a pager, and the entries that show them.  Taking from
- * entries needs the object's lock alone: who would give an entry the page's frame
- * has to take it too, and a region is linked to its object before it can have
- * entries and until they have gone.
+ * SIGNAL CONTEXT.  Pages of a pager, and the entries that show them.  Taking
+ * from entries needs the object's lock alone: who would give an entry the
+ * page's frame has to take it too, and a region is linked to its object before
+ * it can have entries and until they have gone.
  */
 #include "pager.h"
 

@@ -1,11 +1,11 @@
 /*
- * SIGNAL CONTEXT.  Waiting for pagers.  A thread that waits has an edge to the one
- * that works on its page: the pager's own thread, or whoever calls an inline
- * pager's callback.  A wait that would close a ring is refused.
+ * SIGNAL CONTEXT.  Waiting for pagers.  A thread that waits has an edge to the
+ * one that works on its page: the pager's own thread, or whoever calls an
+ * inline pager's callback.  A wait that would close a ring is refused.
  *
- * A signal handler may run meanwhile and wait too, so a thread has a list of waits.
- * Whoever completes a wait takes its edge away at once: the thread that is about to
- * wake no longer depends on anybody.
+ * A signal handler may run meanwhile and wait too, so a thread has a list of
+ * waits.  Whoever completes a wait takes its edge away at once: the thread that
+ * is about to wake no longer depends on anybody.
  */
 #include "pager.h"
 
@@ -24,8 +24,8 @@ static struct vmm_waiter *self_waiter(void)
 
 /* ---- the graph ---- */
 
-/* => whether from waits, by whatever way, for to.  The graph has no rings, so it
- *    ends.  => graph locked */
+/* => whether from waits, by whatever way, for to.  The graph has no rings, so
+ *    it ends.  => graph locked */
 static bool depends(const struct vmm_waiter *from, const struct vmm_waiter *to)
 {
   if (from == to)

@@ -1,7 +1,7 @@
 /*
- * SIGNAL CONTEXT.  A pager at work: filling, writing back, making room.  It runs on
- * the pager's own thread, or on the thread that needs the page (inline pagers,
- * several at once).  The object is unlocked around each callback.
+ * SIGNAL CONTEXT.  A pager at work: filling, writing back, making room.  It
+ * runs on the pager's own thread, or on the thread that needs the page (inline
+ * pagers, several at once).  The object is unlocked around each callback.
  */
 #include "pager.h"
 
@@ -92,7 +92,8 @@ static bool is_held_for_a_moment(const struct vmmi_pager *pager)
   for (uint64_t n = pager->frames; n > 0 && i != 0; n--) {
     const struct vmmi_pager_page *page = &pager->page[i - 1];
 
-    if (page->holds != 0 && page->pins == 0 && !vmmi_pager_is_wired(pager, i - 1))
+    if (page->holds != 0 && page->pins == 0 &&
+        !vmmi_pager_is_wired(pager, i - 1))
       return true;
     i = page->next;
   }
@@ -114,7 +115,8 @@ static int do_without(struct vmmi_pager *pager, unsigned *reason)
   return -ENOMEM;
 }
 
-/* Writes a victim back if it is dirty, and lets it go if nobody needs it now. */
+/* Writes a victim back if it is dirty, and lets it go if nobody needs it
+ * now. */
 static int evict_victim(struct vmmi_pager *pager, uint32_t i, bool chosen)
 {
   uint32_t end = i + 1;
@@ -298,7 +300,8 @@ void vmmi_pager_serve(struct vmmi_pager *pager)
   }
 }
 
-/* => 0 and the page is there or was asked for; or an error.  The wait is begun. */
+/* => 0 and the page is there or was asked for; or an error.  The wait is
+ *    begun. */
 static int ask_and_wait(struct vmmi_pager *pager, uint32_t i,
                         struct vmmi_wait *wait)
 {

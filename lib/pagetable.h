@@ -65,8 +65,8 @@ static inline unsigned vmmi_leaf_index(const struct vmmi_pagetable *pt,
 }
 
 /* The one walker.
- * => the leaf that covers va; NULL if there is none (or, with create, no memory);
- *    signal-safe inside enter */
+ * => the leaf that covers va; NULL if there is none (or, with create, no
+ *    memory); signal-safe inside enter */
 struct vmmi_leaf *vmmi_pagetable_walk(struct vmmi_pagetable *pt, vmm_addr_t va,
                                       bool create);
 
@@ -76,8 +76,8 @@ struct vmmi_leaf *vmmi_pagetable_walk(struct vmmi_pagetable *pt, vmm_addr_t va,
 struct vmmi_leaf *vmmi_pagetable_next(struct vmmi_pagetable *pt, vmm_addr_t *va,
                                       vmm_addr_t end);
 
-/* Calls visit for each entry of [va, end) that is not 0, in order, until it gives
- * something else than 0, which is returned. */
+/* Calls visit for each entry of [va, end) that is not 0, in order, until it
+ * gives something else than 0, which is returned. */
 int vmmi_pagetable_each(struct vmmi_pagetable *pt, vmm_addr_t va,
                         vmm_addr_t end,
                         int (*visit)(vmm_addr_t va, vmmi_pte_slot *slot,

@@ -1,8 +1,8 @@
 /*
- * Performing an access.  Memory alone is what it nearly always is: its pages are
- * held and its bytes moved by the alias, at once if they are aligned.  If one of its
- * pages is a device's it falls into pieces, one a region; all of them must be there
- * before the first is done.
+ * Performing an access.  Memory alone is what it nearly always is: its pages
+ * are held and its bytes moved by the alias, at once if they are aligned.  If
+ * one of its pages is a device's it falls into pieces, one a region; all of
+ * them must be there before the first is done.
  */
 #include "perform.h"
 
@@ -169,8 +169,8 @@ int vmmi_perform(struct vmmi_performance *p, void *value)
   if (request->window != NULL && request->window->view == VMMI_VIEW_USER)
     request->flags |= VMMI_RESOLVE_USER; /* whatever is mapped there by now */
   error = vmmi_access_memory(request->space, request->va, request->nbytes,
-                             request->access, request->flags & VMMI_RESOLVE_USER,
-                             value);
+                             request->access,
+                             request->flags & VMMI_RESOLVE_USER, value);
   if (error == VMMI_RESOLVE_DEVICE)
     error = do_pieces(request, value);
   if (error == 0 && !p->quiet)

@@ -1,7 +1,7 @@
 /*
- * Accesses that software performs: one load or store, wherever it leads: memory, by
- * the alias; a device, by its callbacks; a watch is told before and after.  Calls,
- * guests and decoded host code all end here.  Layer 5.
+ * Accesses that software performs: one load or store, wherever it leads:
+ * memory, by the alias; a device, by its callbacks; a watch is told before and
+ * after.  Calls, guests and decoded host code all end here.  Layer 5.
  */
 #ifndef VMMI_PERFORM_H
 #define VMMI_PERFORM_H
@@ -44,8 +44,8 @@ int vmmi_perform_tell(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
 size_t vmmi_perform_read_insn(uintptr_t insn, unsigned char *code);
 
 /*
- * Performs the instruction at insn, which the window denied the request's access, in
- * the context.
+ * Performs the instruction at insn, which the window denied the request's
+ * access, in the context.
  * => 0 it is done; -EFAULT ... with a reason in the request
  * => signal context
  */

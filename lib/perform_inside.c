@@ -1,10 +1,10 @@
 /*
- * SIGNAL CONTEXT, but for vmm_set_decoder().  An instruction of host code that met a
- * device or a watched page is decoded, performed and completed in the interrupted
- * context.
+ * SIGNAL CONTEXT, but for vmm_set_decoder().  An instruction of host code that
+ * met a device or a watched page is decoded, performed and completed in the
+ * interrupted context.
  *
- * The address is what the instruction's operand says: the host tells only one of an
- * access that goes over the end of a page.
+ * The address is what the instruction's operand says: the host tells only one
+ * of an access that goes over the end of a page.
  */
 #include "perform.h"
 
@@ -61,8 +61,8 @@ static bool fits(const struct vmmi_request *request,
          request->va - va < decoded->nbytes;
 }
 
-/* The pages of the access that the host did not name: their faults are faults of
- * this instruction, before any of it is performed. */
+/* The pages of the access that the host did not name: their faults are faults
+ * of this instruction, before any of it is performed. */
 static int resolve_others(struct vmmi_request *request, vmm_addr_t va,
                           uint32_t nbytes)
 {

@@ -1,5 +1,6 @@
 /*
- * Holding pages, and the pins of the public interface, which are many held pages.
+ * Holding pages, and the pins of the public interface, which are many held
+ * pages.
  *
  * A writer by the alias is invisible to the host's MMU, so it is counted in its
  * frame's state: a tracker reports a counted frame each time, and vmm_fetch()

@@ -1,7 +1,7 @@
 /*
  * Held pages: what a copy, a single access or a pin uses while no lock is held.
- * A held page's frame stays that of the page's bytes, and a page held for writing
- * reads dirty to every tracker and is never code.  Layer 5.
+ * A held page's frame stays that of the page's bytes, and a page held for
+ * writing reads dirty to every tracker and is never code.  Layer 5.
  *
  *   vmmi_pin_page    resolve, hold the frame, count a writer     (space locked)
  *   ...              the bytes are read or written by the alias  (no lock)
@@ -26,7 +26,8 @@ struct vmmi_held {
 /*
  * Brings the page of va in and holds it; access is VMM_READ or VMM_WRITE, flags
  * may be VMMI_RESOLVE_PIN.  With faults disabled it asks nobody.
- * => 0; 1 skip; VMMI_RESOLVE_DEVICE; -EFAULT -ENOMEM -EIO.  No lock held before or after.
+ * => 0; 1 skip; VMMI_RESOLVE_DEVICE; -EFAULT -ENOMEM -EIO.  No lock held before
+ *    or after.
  */
 int vmmi_pin_page(struct vmm_space *space, vmm_addr_t va, unsigned access,
                   unsigned flags, struct vmmi_held *held);

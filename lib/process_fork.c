@@ -1,7 +1,7 @@
 /*
- * A copy of the process that has copies of its spaces.  The gate is shut, so nobody
- * else is inside: no lock is held, nothing is half done.  Then, in three parts that
- * each module has its share in:
+ * A copy of the process that has copies of its spaces.  The gate is shut, so
+ * nobody else is inside: no lock is held, nothing is half done.  Then, in three
+ * parts that each module has its share in:
  *
  *   prepare  the parent copies what can't be shared, which may fail
  *   parent   it lets go of the copies, whether there is a child or not
@@ -41,8 +41,10 @@ static const struct share {
     vmmi_arena_fork_parent, vmmi_arena_fork_child, NULL },
   { "process fork: memory of an object", vmmi_object_fork_prepare,
     vmmi_object_fork_parent, vmmi_object_fork_child, NULL },
-  { "process fork: registered code", NULL, NULL, vmmi_extable_fork_child, NULL },
-  { "process fork: mmap of a window", NULL, NULL, vmmi_window_fork_child, NULL },
+  { "process fork: registered code", NULL, NULL, vmmi_extable_fork_child,
+    NULL },
+  { "process fork: mmap of a window", NULL, NULL, vmmi_window_fork_child,
+    NULL },
   { "process fork: harts", NULL, NULL, vmmi_hart_fork_child, NULL },
   { "process fork: mmap of an entry area", NULL, NULL, vmmi_view_fork_child,
     NULL },
@@ -148,7 +150,8 @@ static int hear_of_child(int child, int from)
   return vmmi_error(report.error, shares[report.share].why, -report.error);
 }
 
-/* => 0 in the child, which has not told of *report yet; its number; or -errno */
+/* => 0 in the child, which has not told of *report yet; its number; or
+ *    -errno */
 static int fork_alone(struct report *report)
 {
   int child = prepare_all();

@@ -1,7 +1,7 @@
 /*
- * Changing rights and handlers of what is mapped.  Rights that go leave the page
- * table and the windows before the call returns; rights that come are found by the
- * next fault.
+ * Changing rights and handlers of what is mapped.  Rights that go leave the
+ * page table and the windows before the call returns; rights that come are
+ * found by the next fault.
  */
 #include <errno.h>
 

@@ -1,7 +1,7 @@
 /*
- * A sparse array of pointers in two levels, indexed by chunk number: what the page
- * table's leaves and a window's records hang in.  Slots are filled once, by
- * compare-and-swap, and read without a lock.  Layer 2.
+ * A sparse array of pointers in two levels, indexed by chunk number: what the
+ * page table's leaves and a window's records hang in.  Slots are filled once,
+ * by compare-and-swap, and read without a lock.  Layer 2.
  */
 #ifndef VMMI_RADIX_H
 #define VMMI_RADIX_H
@@ -24,8 +24,8 @@ void vmmi_radix_end(struct vmmi_radix *radix);
 void *vmmi_radix_get(const struct vmmi_radix *radix, uint64_t i);
 
 /*
- * => what slot i holds, made by make(arg) if it was empty (and undone by unmake if
- *    another thread was first), or NULL without memory; signal-safe in enter
+ * => what slot i holds, made by make(arg) if it was empty (and undone by unmake
+ *    if another thread was first), or NULL without memory; signal-safe in enter
  */
 void *vmmi_radix_make(struct vmmi_radix *radix, uint64_t i,
                       void *(*make)(const void *arg),
@@ -33,6 +33,7 @@ void *vmmi_radix_make(struct vmmi_radix *radix, uint64_t i,
                       const void *arg);
 
 /* => the first thing held in [*i, end), with *i its slot; NULL if none */
-void *vmmi_radix_next(const struct vmmi_radix *radix, uint64_t *i, uint64_t end);
+void *vmmi_radix_next(const struct vmmi_radix *radix, uint64_t *i,
+                      uint64_t end);
 
 #endif

@@ -109,8 +109,8 @@ void vmmi_region_remove(struct vmmi_region **root, struct vmmi_region *region)
   *root = merge(below, above);
 }
 
-/* First fit in a subtree whose regions lie between low and high, the end and the
- * start of its neighbours. */
+/* First fit in a subtree whose regions lie between low and high, the end and
+ * the start of its neighbours. */
 static vmm_addr_t fit(const struct vmmi_region *node, vmm_addr_t low,
                       vmm_addr_t high, vmm_addr_t from, uint64_t nbytes)
 {

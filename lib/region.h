@@ -45,15 +45,16 @@ struct vmmi_region *vmmi_region_from(struct vmmi_region *root, vmm_addr_t va);
 void vmmi_region_insert(struct vmmi_region **root, struct vmmi_region *region);
 void vmmi_region_remove(struct vmmi_region **root, struct vmmi_region *region);
 
-/* => the lowest multiple of align at or above from with nbytes free below limit;
- *    UINT64_MAX if there is none */
+/* => the lowest multiple of align at or above from with nbytes free below
+ *    limit; UINT64_MAX if there is none */
 vmm_addr_t vmmi_region_place(struct vmmi_region *root, vmm_addr_t from,
                              vmm_addr_t limit, uint64_t nbytes, uint64_t align);
 
 /* => a zeroed region, or NULL; like all of metadata it may be taken, and given
  *    back, in signal context */
 struct vmmi_region *vmmi_region_new(void);
-/* Makes *to like *from, unlinked, counters 0, with a hold of its own on the object. */
+/* Makes *to like *from, unlinked, counters 0, with a hold of its own on the
+ * object. */
 void vmmi_region_copy(struct vmmi_region *to, const struct vmmi_region *from);
 /* Gives up the hold and the memory; NULL is allowed. */
 void vmmi_region_free(struct vmmi_region *region);

@@ -64,8 +64,8 @@ static void replace_ranges(struct vmmi_residue *residue, size_t i, size_t old,
   residue->count += count - old;
 }
 
-/* => the index of the range that is nearest to [start, end), which lies in a gap
- *    before range i */
+/* => the index of the range that is nearest to [start, end), which lies in a
+ *    gap before range i */
 static size_t nearest_of(const struct vmmi_residue *residue, size_t i,
                          uint64_t start, uint64_t end)
 {

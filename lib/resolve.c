@@ -1,9 +1,9 @@
 /*
  * The fault path.  A driver goes round while a stage says RESTART:
  *
- *   classify  the region and the right, the leaf; a device's page ends here, for
- *             software (perform.c); with faults disabled, only what the entry
- *             grants already
+ *   classify  the region and the right, the leaf; a device's page ends here,
+ *             for software (perform.c); with faults disabled, only what the
+ *             entry grants already
  *   tell      a tracker's callback, before the first access (no lock)
  *   promote   a frame, young, dirty; as widely as is free (page.c)
  *   page_in   waits until a pager has filled the page, or has kept it (no lock)
@@ -12,7 +12,8 @@
  *   evict     the host is out of mappings: flush, once more (no lock)
  *
  * Locks: the space, shared; in promote the region's object, then the leaf; in
- * install the window.  A lost race is a success that the access finds out about.
+ * install the window.  A lost race is a success that the access finds out
+ * about.
  */
 #include "resolve.h"
 
@@ -168,8 +169,8 @@ static void let_go(struct attempt *attempt)
   attempt->kept = NULL;
 }
 
-/* The pager is waited for with no lock held, so the resolution begins again.  The
- * page is kept until then, or others could take it each time. */
+/* The pager is waited for with no lock held, so the resolution begins again.
+ * The page is kept until then, or others could take it each time. */
 static int page_in(struct attempt *attempt)
 {
   struct vmmi_request *request = attempt->request;
@@ -216,7 +217,8 @@ static int promote(struct attempt *attempt)
   attempt->silent = vmmi_page_grants(range, request, pte);
   if ((request->flags & VMMI_RESOLVE_PIN) && (pte & VMM_PTE_COW))
     attempt->silent = false;
-  tracker = vmmi_tracker_to_tell(range->region, range->va, request->access, pte);
+  tracker =
+      vmmi_tracker_to_tell(range->region, range->va, request->access, pte);
   if (tracker != NULL && (attempt->told & (1u << tracker->slot)))
     tracker = NULL;
   if (request->flags & VMMI_RESOLVE_NOFAULT) {
@@ -303,7 +305,8 @@ static int install(struct attempt *attempt)
     return 0;
   }
   /* wired memory is wired in the space's own window alone */
-  what.wired = (range->region->flags & VMM_WIRED) && request->window->hart == NULL;
+  what.wired =
+      (range->region->flags & VMM_WIRED) && request->window->hart == NULL;
   changed = vmmi_window_install(request->window, &what);
   if (changed < 0)
     return evict(attempt);

@@ -1,6 +1,6 @@
 /*
- * The fault path: one function that every access goes through which a window did
- * not satisfy, from a signal, a copy, a pin, a fetch or a fixup.  Layer 4.
+ * The fault path: one function that every access goes through which a window
+ * did not satisfy, from a signal, a copy, a pin, a fetch or a fixup.  Layer 4.
  */
 #ifndef VMMI_RESOLVE_H
 #define VMMI_RESOLVE_H
@@ -57,22 +57,23 @@ static inline bool vmmi_resolve_is_hidden(const struct vmmi_request *request,
 }
 
 /*
- * => 0 the access may be repeated; VMMI_RESOLVE_DEVICE; else -EFAULT, -ENOMEM, -EIO
- *    or a pager's error, with a reason
- * => no lock held, inside vmmi_thread_enter() or our signal handler; signal-safe;
- *    calls trackers' callbacks, and pagers' or waits for them
+ * => 0 the access may be repeated; VMMI_RESOLVE_DEVICE; else -EFAULT, -ENOMEM,
+ *    -EIO or a pager's error, with a reason
+ * => no lock held, inside vmmi_thread_enter() or our signal handler;
+ *    signal-safe; calls trackers' callbacks, and pagers' or waits for them
  */
 int vmmi_resolve(struct vmmi_request *request);
 
 /*
- * As vmmi_resolve(), and leaves with the space locked (shared) if it gives 0, so
- * that request->frame stays what it is: for access by the alias.
+ * As vmmi_resolve(), and leaves with the space locked (shared) if it gives 0,
+ * so that request->frame stays what it is: for access by the alias.
  */
 int vmmi_resolve_locked(struct vmmi_request *request);
 
 /*
- * Counts the fault as repaired (error 0) or not.  vmmi_resolve_locked() leaves that
- * to its caller where it succeeds, who may find out more; all else does it itself.
+ * Counts the fault as repaired (error 0) or not.  vmmi_resolve_locked() leaves
+ * that to its caller where it succeeds, who may find out more; all else does it
+ * itself.
  * => space locked
  */
 void vmmi_resolve_count(struct vmmi_request *request, int error);
@@ -94,7 +95,8 @@ void vmmi_resolve_count_performed(struct vmmi_request *request, int error);
 struct vmmi_region *vmmi_resolve_region(struct vmmi_request *request,
                                         vmm_addr_t va);
 
-/* Nobody repaired the access (request is NULL if it met no window): records it for vmm_fault_last(), counts it.
+/* Nobody repaired the access (request is NULL if it met no window): records it
+ * for vmm_fault_last(), counts it.
  * => signal-safe */
 void vmmi_resolve_give_up(struct vmmi_request *request,
                           const struct vmm_fault *fault);
@@ -107,8 +109,8 @@ void vmmi_resolve_describe(const struct vmmi_request *request, int error,
                            struct vmm_fault *fault);
 
 /* => the verdict of the request's handler about fault, run with the interrupted
- *    signal mask and no lock; VMM_DECLINE if there is none (signal_inside.c uses
- *    it too); counts handled */
+ *    signal mask and no lock; VMM_DECLINE if there is none (signal_inside.c
+ *    uses it too); counts handled */
 enum vmm_verdict vmmi_resolve_ask(struct vmmi_request *request,
                                   struct vmm_fault *fault);
 

@@ -1,14 +1,14 @@
 #define _GNU_SOURCE 1
 /*
- * SIGNAL CONTEXT.  Everything here runs in a handler of a synchronous signal, which
- * may have interrupted anything: no malloc, no stdio, no lazily made thread-local
- * variable, no lock but through vmmi_resolve(), no errno left changed, no longjmp.
- * What it calls says "signal-safe" where it is declared.
+ * SIGNAL CONTEXT.  Everything here runs in a handler of a synchronous signal,
+ * which may have interrupted anything: no malloc, no stdio, no lazily made
+ * thread-local variable, no lock but through vmmi_resolve(), no errno left
+ * changed, no longjmp.  What it calls says "signal-safe" where it is declared.
  *
  * All but the synchronous signals are blocked.  A fault goes its way (rule 10):
  * repair, the region's or space's handler, exception table, registered code's
- * handler, a guarded call, the handler before ours, the default action.  Exactly
- * one ends it.
+ * handler, a guarded call, the handler before ours, the default action.
+ * Exactly one ends it.
  */
 #include "entry.h"
 
@@ -57,10 +57,10 @@ static unsigned access_kind(const struct event *event)
 }
 
 /*
- * => the window and its space, with *va the guest address; or NULL, with *va as it
- *    was.  A child of fork() has the records of windows that it did not inherit.  A
- *    hart's window may have turned from one space to another, or to none; what is
- *    installed then is checked again (window_install.c).
+ * => the window and its space, with *va the guest address; or NULL, with *va as
+ *    it was.  A child of fork() has the records of windows that it did not
+ *    inherit.  A hart's window may have turned from one space to another, or to
+ *    none; what is installed then is checked again (window_install.c).
  */
 static struct vmmi_window *window_of(const void *host, vmm_addr_t *va,
                                      struct vmm_space **space)
@@ -126,8 +126,8 @@ static bool is_livelock(const struct event *event)
   return true;
 }
 
-/* => 0 the access may be repeated; VMMI_RESOLVE_DEVICE: it is for software; else an
- *    error, with request->reason */
+/* => 0 the access may be repeated; VMMI_RESOLVE_DEVICE: it is for software;
+ *    else an error, with request->reason */
 static int repair(struct event *event)
 {
   struct vmmi_request *request = &event->request;
@@ -213,7 +213,8 @@ static void describe(struct event *event, int error)
   fault->context = event->context;
 }
 
-/* If the instruction ran out of line, it stands where it belongs from here on. */
+/* If the instruction ran out of line, it stands where it belongs from here
+ * on. */
 static void bring_home(struct event *event)
 {
   if (vmmi_displace_rollback(event->context, &event->length))
@@ -245,8 +246,8 @@ static bool go_to_guard(struct event *event)
   return vmmi_guard_end(event->context, &event->fault, covered);
 }
 
-/* A fault that is no window's.  An overflow is recorded though it may go on to the
- * handler before ours, which has no other way to know. */
+/* A fault that is no window's.  An overflow is recorded though it may go on to
+ * the handler before ours, which has no other way to know. */
 static bool deal_with_other(struct event *event, bool inside)
 {
   bool done = go_by_insn(event) || (!inside && go_to_guard(event));
@@ -256,8 +257,8 @@ static bool deal_with_other(struct event *event, bool inside)
   return done;
 }
 
-/* An accessor asks at its label for what software is to do: that is no failure, so
- * nobody else is asked, and the call that is made there counts. */
+/* An accessor asks at its label for what software is to do: that is no failure,
+ * so nobody else is asked, and the call that is made there counts. */
 static bool go_to_label(struct event *event)
 {
   uintptr_t fixup = vmmi_extable_find(event->insn);
@@ -337,8 +338,8 @@ static bool deal_with(struct event *event, bool inside)
   return deal_with_insn(event, inside);
 }
 
-/* => whether the fault has ended; else the context is as it was, where it stands
- *    for what it was (displace.h) */
+/* => whether the fault has ended; else the context is as it was, where it
+ *    stands for what it was (displace.h) */
 static bool handle(int signal, siginfo_t *info, void *context)
 {
   struct vmmi_thread *self = &vmmi_thread_self;
@@ -370,8 +371,9 @@ static bool handle(int signal, siginfo_t *info, void *context)
 
 /* ---- those who were here before ---- */
 
-/* The default action, so that a core shows the true fault: the instruction faults
- * again, or, if there was none or it is over, the same siginfo comes again. */
+/* The default action, so that a core shows the true fault: the instruction
+ * faults again, or, if there was none or it is over, the same siginfo comes
+ * again. */
 static void act_by_default(int signal, siginfo_t *info)
 {
   struct sigaction action = { .sa_handler = SIG_DFL };

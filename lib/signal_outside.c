@@ -3,8 +3,9 @@
  * Installing, removing and looking after the handlers: everything about signals
  * that does not run in signal context, but for vmmi_signal_previous().
  *
- * Once another handler was installed over ours it may hand signals on to ours: then
- * ours stays in its place, since a second one would make a ring of the chain.
+ * Once another handler was installed over ours it may hand signals on to ours:
+ * then ours stays in its place, since a second one would make a ring of the
+ * chain.
  */
 #include "entry.h"
 
@@ -161,8 +162,8 @@ int vmm_signals_remove(void)
   if (installed == 0)
     return vmmi_error(-ENOENT, "signals: none are installed", 0);
   if (removed < installed)
-    return vmmi_error(-EEXIST, "signals: another handler was installed over ours",
-                      0);
+    return vmmi_error(-EEXIST,
+                      "signals: another handler was installed over ours", 0);
   return 0;
 }
 

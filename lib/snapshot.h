@@ -7,10 +7,10 @@
  *              record[i]  0: unchanged   1: the page had no frame of its own
  *                         n + 1: it was frame n, which the log holds
  *
- * What a page held at a snapshot is the record of it or of the first newer one that
- * has one, else what it holds now.  A frame that both an entry and a log hold is
- * copy-on-write in the entry.  VMM_PTE_SAVED says that the latest log has a
- * record; without the bit it may have one too.
+ * What a page held at a snapshot is the record of it or of the first newer one
+ * that has one, else what it holds now.  A frame that both an entry and a log
+ * hold is copy-on-write in the entry.  VMM_PTE_SAVED says that the latest log
+ * has a record; without the bit it may have one too.
  *
  * Locks: a leaf's log under its leaf lock, with the space shared; all else, and
  * taking records out, with the space exclusive.  Layer 3.
@@ -65,27 +65,29 @@ vmm_pte_t vmmi_snapshot_watch(const struct vmmi_region *region);
 
 /*
  * The page of va, whose entry is pte, is about to be written or to get another
- * frame: its latest snapshot gets a copy, or a hold.  -ENOMEM, and nothing changed
+ * frame: its latest snapshot gets a copy, or a hold.  -ENOMEM, and nothing
+ * changed
  * => the leaf locked; signal-safe
  */
 int vmmi_snapshot_save(struct vmmi_region *region, struct vmmi_leaf *leaf,
                        vmm_addr_t va, vmm_pte_t pte);
 
-/* The frames of the range are about to go: keep, which can't fail, gives them to
- * the latest snapshot, after reserve found room.  -ENOMEM
+/* The frames of the range are about to go: keep, which can't fail, gives them
+ * to the latest snapshot, after reserve found room.  -ENOMEM
  * => space locked exclusively */
 int vmmi_snapshot_reserve(struct vmm_space *space, vmm_addr_t va,
                           vmm_addr_t end);
 void vmmi_snapshot_keep(struct vmm_space *space, vmm_addr_t va, vmm_pte_t pte);
 
-/* Likewise for a range that moves.  => the entry as it has to be at its new place */
+/* Likewise for a range that moves.  => the entry as it has to be at its new
+ * place */
 int vmmi_snapshot_reserve_move(struct vmm_space *space, vmm_addr_t va,
                                vmm_addr_t end, vmm_addr_t to);
 vmm_pte_t vmmi_snapshot_move(struct vmm_space *space, vmm_addr_t va,
                              vmm_addr_t to, vmm_pte_t pte);
 
-/* A page comes with a frame where none was; the latest snapshot's log of the leaf was
- * opened.  => the entry as it has to be
+/* A page comes with a frame where none was; the latest snapshot's log of the
+ * leaf was opened.  => the entry as it has to be
  * => space locked exclusively */
 vmm_pte_t vmmi_snapshot_arrive(struct vmm_space *space, struct vmmi_leaf *leaf,
                                vmm_addr_t va, vmm_pte_t pte);
@@ -97,7 +99,8 @@ int vmmi_snapshot_check(struct vmm_space *space);
 
 /* ---- between the files of snapshots ---- */
 
-/* => the snapshot's log of the leaf, made if there is none; NULL without memory */
+/* => the snapshot's log of the leaf, made if there is none; NULL without
+ *    memory */
 struct vmmi_log *vmmi_log_open(struct vmm_snapshot *snapshot,
                                struct vmmi_leaf *leaf, vmm_addr_t va);
 /* => the record of page i, 0 if log is NULL */
@@ -110,7 +113,8 @@ uint64_t vmmi_log_then(const struct vmm_snapshot *snapshot,
 /* As vmmi_snapshot_save(), in whatever region; the space has a snapshot. */
 int vmmi_log_save(struct vmm_space *space, struct vmmi_leaf *leaf,
                   vmm_addr_t va, vmm_pte_t pte);
-/* Puts what the page of va holds into the log, which has no record of it. -ENOMEM */
+/* Puts what the page of va holds into the log, which has no record of it.
+ * -ENOMEM */
 int vmmi_log_copy(struct vmmi_log *log, vmm_addr_t va, vmm_pte_t pte);
 /* Takes record i out.  => it, whose frame is the caller's then */
 uint64_t vmmi_log_take(struct vmmi_log *log, unsigned i);
@@ -126,8 +130,8 @@ void vmmi_log_push(struct vmmi_log *log, struct vmm_snapshot *snapshot);
 int vmmi_snapshot_copy_regions(struct vmm_snapshot *snapshot);
 void vmmi_snapshot_free_regions(struct vmm_snapshot *snapshot);
 
-/* How the regions become what they were: prepare does all that can fail and changes
- * nothing that is seen, apply does the rest; or end gives up.
+/* How the regions become what they were: prepare does all that can fail and
+ * changes nothing that is seen, apply does the rest; or end gives up.
  * => space locked exclusively */
 struct vmmi_snapshot_plan {
   struct vmm_snapshot *snapshot;

@@ -1,6 +1,6 @@
 /*
- * Files of snapshots: the format, and what reads and writes it share.  All numbers
- * are little-endian, whatever the host is.  Sums are CRC-32C (crc.h).
+ * Files of snapshots: the format, and what reads and writes it share.  All
+ * numbers are little-endian, whatever the host is.  Sums are CRC-32C (crc.h).
  *
  *      0 +---------------------+
  *        | header              | 4096 bytes, zeros beyond what is drawn below
@@ -26,10 +26,10 @@
  * run      0 start                    8 owner: object + 1, or 0: the space (4)
  *         12 units (4)               16 sum of its bytes (4)   20 zeros (12)
  *
- * A unit is a page in the space, 4096 bytes in an object; a run stays within one
- * chunk of 2 MiB.  Memory that no run names reads as zeros, or as its object.  A
- * unit of zeros is in a run only where it hides an object's bytes.  Regions with the
- * same mapping number came from one vmm_map().  Layer 7.
+ * A unit is a page in the space, 4096 bytes in an object; a run stays within
+ * one chunk of 2 MiB.  Memory that no run names reads as zeros, or as its
+ * object.  A unit of zeros is in a run only where it hides an object's bytes.
+ * Regions with the same mapping number came from one vmm_map().  Layer 7.
  */
 #ifndef VMMI_SNAPSHOT_FILE_H
 #define VMMI_SNAPSHOT_FILE_H
@@ -129,8 +129,8 @@ int vmmi_file_begin(struct vmmi_file_writer *writer, const char *path);
 int vmmi_file_write_run(struct vmmi_file_writer *writer, uint32_t owner,
                         uint64_t start, const char *bytes, uint32_t units,
                         size_t unit);
-/* Writes the tables and the header (its first fields are the caller's), and puts
- * the file where it belongs. */
+/* Writes the tables and the header (its first fields are the caller's), and
+ * puts the file where it belongs. */
 int vmmi_file_finish(struct vmmi_file_writer *writer, uint8_t *header,
                      const struct vmmi_file_table *objects,
                      const struct vmmi_file_table *regions, const char *path);

@@ -1,6 +1,6 @@
 /*
- * From what a snapshot's file says to what a space can take: objects, regions that
- * show them, frames with the bytes.  Nothing of it is seen by anybody yet.
+ * From what a snapshot's file says to what a space can take: objects, regions
+ * that show them, frames with the bytes.  Nothing of it is seen by anybody yet.
  */
 #include "snapshot_file.h"
 
@@ -114,7 +114,8 @@ struct fill_place {
   uint64_t offset;
 };
 
-static int find_place(struct vmmi_image *image, const struct vmmi_image_run *run,
+static int find_place(struct vmmi_image *image,
+                      const struct vmmi_image_run *run,
                       struct fill_place *place)
 {
   struct vmm_object *object = image->objects[run->owner - 1].object;
@@ -134,7 +135,8 @@ static int find_place(struct vmmi_image *image, const struct vmmi_image_run *run
 }
 
 /* Frames for the pages of the run, in the image's own page table. */
-static int take_frames(struct vmmi_image *image, const struct vmmi_image_run *run,
+static int take_frames(struct vmmi_image *image,
+                       const struct vmmi_image_run *run,
                        struct fill_place *place)
 {
   const struct vmm_space *space = image->space;
@@ -169,8 +171,8 @@ static bool has_zeros(const char *bytes, uint32_t units, size_t unit)
   return false;
 }
 
-/* => whether an object's bytes are behind the run's pages.  To be asked for one run
- *    after another: *from goes along. */
+/* => whether an object's bytes are behind the run's pages.  To be asked for one
+ *    run after another: *from goes along. */
 static bool hides_object(const struct vmmi_region **from,
                          const struct vmmi_image_run *run)
 {
@@ -197,8 +199,8 @@ static int read_run(struct vmmi_image *image, const struct vmmi_image_run *run,
   return 0;
 }
 
-/* From the buffer to where they are to be.  Written, not copied: that maps no page
- * and clears none. */
+/* From the buffer to where they are to be.  Written, not copied: that maps no
+ * page and clears none. */
 static int put_run(struct vmmi_image *image, const struct vmmi_image_run *run)
 {
   size_t unit = run->owner == 0 ? image->page_nbytes : VMMI_FILE_UNIT;
@@ -211,7 +213,8 @@ static int put_run(struct vmmi_image *image, const struct vmmi_image_run *run)
   vmmi_thread_leave();
   if (error != 0)
     return vmmi_error(error, "snapshot file: no frames", 0);
-  error = vmmi_os_pwrite(place.fd, image->bytes, run->units * unit, place.offset);
+  error =
+      vmmi_os_pwrite(place.fd, image->bytes, run->units * unit, place.offset);
   return error == 0 ? 0
                     : vmmi_error(-ENOMEM, "snapshot file: pwrite to frames",
                                  -error);
@@ -287,7 +290,8 @@ static void free_frames(struct vmmi_image *image)
       continue; /* a space has it */
     for (unsigned i = 0; i < vmmi_leaf_pages(&image->pt); i++)
       if (atomic_load(&leaf->pte[i]) != 0)
-        vmmi_frame_release_batch(&batch, vmm_pte_frame(atomic_load(&leaf->pte[i])),
+        vmmi_frame_release_batch(&batch,
+                                 vmm_pte_frame(atomic_load(&leaf->pte[i])),
                                  image->space->page_frames);
     vmmi_run_drop(run);
   }

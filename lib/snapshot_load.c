@@ -1,7 +1,7 @@
 /*
- * Loading a snapshot's file into a space.  All is read and checked beforehand, and
- * what the change may need is got; then the space changes in one step, under its
- * lock.
+ * Loading a snapshot's file into a space.  All is read and checked beforehand,
+ * and what the change may need is got; then the space changes in one step,
+ * under its lock.
  */
 #include "snapshot_file.h"
 
@@ -88,7 +88,8 @@ static void give_image_page(struct vmm_space *space, struct vmmi_leaf *leaf,
                vmmi_snapshot_arrive(space, leaf, va, pte | bits));
 }
 
-/* A leaf's frames, with the run that they lie in.  The space's own leaf is empty. */
+/* A leaf's frames, with the run that they lie in.  The space's own leaf is
+ * empty. */
 static void give_leaf(struct vmmi_image *image, struct vmmi_leaf *from,
                       vmm_addr_t va)
 {
@@ -102,7 +103,8 @@ static void give_leaf(struct vmmi_image *image, struct vmmi_leaf *from,
     vmm_pte_t pte = atomic_load(&from->pte[i]);
 
     if (pte != 0)
-      give_image_page(space, leaf, va + ((vmm_addr_t)i << space->page_shift), pte);
+      give_image_page(space, leaf, va + ((vmm_addr_t)i << space->page_shift),
+                      pte);
   }
 }
 

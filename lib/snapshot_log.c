@@ -117,8 +117,8 @@ uint64_t vmmi_log_take(struct vmmi_log *log, unsigned i)
   return record;
 }
 
-/* A frame for the copy of page i: its place in the log's run, or, where somebody
- * still holds what was there, in a new one. */
+/* A frame for the copy of page i: its place in the log's run, or, where
+ * somebody still holds what was there, in a new one. */
 static int take_copy(struct vmmi_log *log, unsigned i, uint64_t *frame)
 {
   struct vmm_space *space = log->snapshot->space;

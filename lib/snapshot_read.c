@@ -1,8 +1,8 @@
 /*
- * Reading what a snapshot's file says, which anybody may have written: every field
- * is checked, also against each other, before it is used.  Tables are read through a
- * small buffer and what is made of an entry is made only when it has been checked,
- * so that a claimed size alone takes no memory.
+ * Reading what a snapshot's file says, which anybody may have written: every
+ * field is checked, also against each other, before it is used.  Tables are
+ * read through a small buffer and what is made of an entry is made only when it
+ * has been checked, so that a claimed size alone takes no memory.
  */
 #include "snapshot_file.h"
 
@@ -88,7 +88,8 @@ static const uint8_t *next_entry(struct read_entries *entries, size_t nbytes,
                                    image->file_nbytes - entries->at);
 
     memmove(entries->buffer, entries->buffer + entries->first, held);
-    *error = vmmi_os_pread(image->fd, entries->buffer + held, more, entries->at);
+    *error = vmmi_os_pread(image->fd, entries->buffer + held, more,
+                           entries->at);
     if (*error != 0) {
       vmmi_error(*error, "snapshot file: pread", -*error);
       return NULL;
@@ -243,7 +244,8 @@ static int read_objects(struct vmmi_image *image, struct read_entries *entries)
 
 /* ---- regions ---- */
 
-/* What depends on the object that the region shows is checked when that is there. */
+/* What depends on the object that the region shows is checked when that is
+ * there. */
 static int check_read_region(const struct vmmi_image *image,
                         const struct vmmi_region *region, vmm_addr_t after)
 {

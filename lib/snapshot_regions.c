@@ -1,7 +1,7 @@
 /*
- * The regions of a snapshot.  A region that shows now what it showed then gets its
- * rights and the rest back in place; what else is mapped goes, and what is missing
- * comes again.  The bytes are snapshot_restore.c's.  Layer 4.
+ * The regions of a snapshot.  A region that shows now what it showed then gets
+ * its rights and the rest back in place; what else is mapped goes, and what is
+ * missing comes again.  The bytes are snapshot_restore.c's.  Layer 4.
  */
 #include "snapshot.h"
 

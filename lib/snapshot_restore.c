@@ -1,14 +1,14 @@
 /*
- * Going back to a snapshot.  What could fail comes first: regions are prepared, and
- * newer snapshots get what they will need.  Then the regions change, and then the
- * pages that the logs name, leaf by leaf: the windows lose them, they get their
- * bytes, into the frame that they have if nobody else sees it.
+ * Going back to a snapshot.  What could fail comes first: regions are prepared,
+ * and newer snapshots get what they will need.  Then the regions change, and
+ * then the pages that the logs name, leaf by leaf: the windows lose them, they
+ * get their bytes, into the frame that they have if nobody else sees it.
  *
- * A page that the latest snapshot has a copy of stays as it is, writable and in the
- * windows, and its copy stays too: a page that is written between each two restores
- * costs no fault, no call of the host and no frame, only the copying.  One that a
- * restore finds unchanged is withdrawn from the windows, its copy given back, and
- * costs nothing from then on.  Layer 7.
+ * A page that the latest snapshot has a copy of stays as it is, writable and in
+ * the windows, and its copy stays too: a page that is written between each two
+ * restores costs no fault, no call of the host and no frame, only the copying.
+ * One that a restore finds unchanged is withdrawn from the windows, its copy
+ * given back, and costs nothing from then on.  Layer 7.
  */
 #include "snapshot.h"
 
@@ -48,7 +48,8 @@ static bool is_oldest(const struct restoring *restoring,
 {
   const struct vmmi_log *older = log->older;
 
-  for (; older != NULL && older->snapshot->number >= restoring->snapshot->number;
+  for (; older != NULL &&
+         older->snapshot->number >= restoring->snapshot->number;
        older = older->older)
     if (older->record[i] != 0)
       return false;
@@ -56,8 +57,8 @@ static bool is_oldest(const struct restoring *restoring,
 }
 
 /* => false if the log has nothing to say about page i */
-static bool look_at_page(const struct restoring *restoring, struct vmmi_log *log,
-                         unsigned i, struct page *page)
+static bool look_at_page(const struct restoring *restoring,
+                         struct vmmi_log *log, unsigned i, struct page *page)
 {
   struct vmm_space *space = restoring->space;
   vmm_pte_t pte = atomic_load(&log->leaf->pte[i]);
@@ -93,8 +94,9 @@ static unsigned next_page(const struct restoring *restoring,
 }
 
 /*
- * => whether the page gets its bytes into the frame that it has.  A pin for reading
- *    may end at any moment: what was true need not be, but never the other way round.
+ * => whether the page gets its bytes into the frame that it has.  A pin for
+ *    reading may end at any moment: what was true need not be, but never the
+ *    other way round.
  */
 static bool is_in_place(const struct page *page)
 {
@@ -194,7 +196,8 @@ static bool is_unchanged_page(const struct page *page, uint64_t nbytes)
   return true;
 }
 
-/* A page that keeps its frame.  => whether the windows are to lose its SWRITE */
+/* A page that keeps its frame.  => whether the windows are to lose its
+ * SWRITE */
 static bool withdraw_own(struct restoring *restoring, const struct page *page)
 {
   uint64_t nbytes = restoring->space->page_nbytes;
@@ -277,8 +280,8 @@ static void write_page(const struct restoring *restoring,
   mark_changed(page, 0, 0);
 }
 
-/* The page's frame goes; the one of the record comes, held once more if the record
- * stays. */
+/* The page's frame goes; the one of the record comes, held once more if the
+ * record stays. */
 static void replace_page(struct restoring *restoring, const struct page *page)
 {
   struct vmm_space *space = restoring->space;

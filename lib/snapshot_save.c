@@ -1,7 +1,7 @@
 /*
- * Saving a snapshot to a file: what its regions show, chunk by chunk.  A chunk's
- * pages are copied under its leaf's lock, as they were at the snapshot, and written
- * with no lock held, so that the space goes on meanwhile.
+ * Saving a snapshot to a file: what its regions show, chunk by chunk.  A
+ * chunk's pages are copied under its leaf's lock, as they were at the snapshot,
+ * and written with no lock held, so that the space goes on meanwhile.
  */
 #include "snapshot_file.h"
 
@@ -69,7 +69,8 @@ static int find_keys(struct saving *saving)
   const struct vmmi_region *region;
   size_t n = 0;
 
-  for (region = saving->snapshot->regions; region != NULL; region = region->right)
+  for (region = saving->snapshot->regions; region != NULL;
+       region = region->right)
     n++;
   saving->objects.key = vmmi_os_malloc((n + 1) * sizeof(uint64_t));
   saving->mappings.key = vmmi_os_malloc((n + 1) * sizeof(uint64_t));
@@ -141,8 +142,9 @@ static int describe_objects(struct saving *saving)
     uint8_t *entry =
         vmmi_file_table_add(&saving->object_table, VMMI_FILE_OBJECT);
 
-    error = entry != NULL ? name_object(saving, object_of(saving, i), entry)
-                          : vmmi_error(-ENOMEM, "snapshot file: malloc", ENOMEM);
+    error = entry != NULL
+                ? name_object(saving, object_of(saving, i), entry)
+                : vmmi_error(-ENOMEM, "snapshot file: malloc", ENOMEM);
   }
   return error;
 }
@@ -176,8 +178,9 @@ static int describe_regions(struct saving *saving)
     uint8_t *entry =
         vmmi_file_table_add(&saving->region_table, VMMI_FILE_REGION);
 
-    error = entry != NULL ? describe_region(saving, region, entry)
-                          : vmmi_error(-ENOMEM, "snapshot file: malloc", ENOMEM);
+    error = entry != NULL
+                ? describe_region(saving, region, entry)
+                : vmmi_error(-ENOMEM, "snapshot file: malloc", ENOMEM);
   }
   return error;
 }
@@ -195,8 +198,9 @@ static int write_chunk(struct saving *saving, uint32_t owner, uint64_t chunk,
     if (i < units && saving->is_there[i])
       continue;
     if (first < i)
-      error = vmmi_file_write_run(&saving->writer, owner, chunk + first * unit,
-                                  saving->bytes + first * unit, i - first, unit);
+      error =
+          vmmi_file_write_run(&saving->writer, owner, chunk + first * unit,
+                              saving->bytes + first * unit, i - first, unit);
     first = i + 1;
   }
   return error;
@@ -222,13 +226,15 @@ static int copy_pages_then(struct saving *saving,
     if (vmmi_alias_copy(to, vmmi_arena_pointer(record - 1), page) != 0)
       return vmmi_error(-EIO, "snapshot file: a page can't be read", 0);
     /* zeros need no place, unless an object's bytes are behind them */
-    saving->is_there[i] = region->object != NULL || !vmmi_file_is_zero(to, page);
+    saving->is_there[i] =
+        region->object != NULL || !vmmi_file_is_zero(to, page);
   }
   return 0;
 }
 
 static int save_leaf(struct saving *saving, const struct vmmi_region *region,
-                     const struct vmmi_leaf *leaf, vmm_addr_t va, vmm_addr_t end)
+                     const struct vmmi_leaf *leaf, vmm_addr_t va,
+                     vmm_addr_t end)
 {
   struct vmm_space *space = saving->snapshot->space;
   unsigned pages = vmmi_leaf_pages(&space->pt);

@@ -1,7 +1,7 @@
 /*
- * Writing a snapshot's file: beside the one that it replaces, and renamed when all
- * of it is on the disk.  The header is written last, so that a file that was left
- * half written is none.
+ * Writing a snapshot's file: beside the one that it replaces, and renamed when
+ * all of it is on the disk.  The header is written last, so that a file that
+ * was left half written is none.
  */
 #include "snapshot_file.h"
 
@@ -51,14 +51,17 @@ static int check_path(const char *path)
     return vmmi_error(-EINVAL, "snapshot file: no path", 0);
   other = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
   errno = saved;
-  return other ? vmmi_error(-EINVAL, "snapshot file: something else is there", 0)
-               : 0;
+  return other
+             ? vmmi_error(-EINVAL, "snapshot file: something else is there", 0)
+             : 0;
 }
 
 static int open_folder(const char *path)
 {
   const char *slash = strrchr(path, '/');
-  size_t length = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
+  size_t length = slash == NULL   ? 1
+                  : slash == path ? 1
+                                  : (size_t)(slash - path);
   char *folder = vmmi_os_malloc(length + 1);
   int fd;
 

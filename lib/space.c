@@ -1,7 +1,7 @@
 /*
  * Spaces: options, creation, destruction, locks.  The memory of a dead space is
- * kept for the next one and for nothing else, so that a handle used too late, or
- * a signal that came late, finds a space that is dead.
+ * kept for the next one and for nothing else, so that a handle used too late,
+ * or a signal that came late, finds a space that is dead.
  */
 #include "space.h"
 
@@ -149,8 +149,8 @@ static void give_memory(struct vmm_space *space)
   pthread_mutex_unlock(&list_lock);
 }
 
-/* Writers come first: faults are many, and a change of the regions must not wait
- * for a quiet moment. */
+/* Writers come first: faults are many, and a change of the regions must not
+ * wait for a quiet moment. */
 static void init_locks(struct vmm_space *space)
 {
   pthread_rwlockattr_t attr;
@@ -281,7 +281,8 @@ static int release_frame(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
   struct releasing *releasing = arg;
 
   (void)va;
-  vmmi_space_release_frame(releasing->space, atomic_load(slot), &releasing->batch);
+  vmmi_space_release_frame(releasing->space, atomic_load(slot),
+                           &releasing->batch);
   return 0;
 }
 

@@ -2,9 +2,9 @@
  * Spaces, inside: the regions, the page table, the windows, and what hangs on
  * them.
  *
- * Lock order: space lock (shared by faults and queries, exclusive for what changes
- * regions) -> object lock -> leaf lock -> window lock, notify lock (leaves).
- * All are taken inside vmmi_thread_enter().  Layer 3.
+ * Lock order: space lock (shared by faults and queries, exclusive for what
+ * changes regions) -> object lock -> leaf lock -> window lock, notify lock
+ * (leaves).  All are taken inside vmmi_thread_enter().  Layer 3.
  *
  * Fields: (c) constant, (s) space lock, (a) atomic, (n) notify lock.
  */
@@ -94,15 +94,16 @@ int vmmi_space_check(const struct vmm_space *space);
 int vmmi_space_check_range(const struct vmm_space *space, vmm_addr_t va,
                            uint64_t nbytes);
 
-/* Around everything that needs the space's lock; vmmi_thread_enter() included. */
+/* Around everything that needs the space's lock; vmmi_thread_enter()
+ * included. */
 void vmmi_space_lock_shared(struct vmm_space *space);
 void vmmi_space_lock(struct vmm_space *space);
 void vmmi_space_unlock(struct vmm_space *space);
 
 pthread_mutex_t *vmmi_space_leaf_lock(struct vmm_space *space, vmm_addr_t va);
 
-/* => whether the entry holds a frame of the space's own: not the zero frame, nor one
- *    that an object owns */
+/* => whether the entry holds a frame of the space's own: not the zero frame,
+ *    nor one that an object owns */
 static inline bool vmmi_pte_is_private(vmm_pte_t pte)
 {
   uint64_t frame = vmm_pte_frame(pte);
@@ -132,15 +133,16 @@ unsigned vmmi_space_count(void);
  *    signal-safe */
 void vmmi_code_notify(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
 
-/* => whether somebody may keep what he fetched from the page; SEXEC alone does not
- *    tell, since it goes when the page gets old */
+/* => whether somebody may keep what he fetched from the page; SEXEC alone does
+ *    not tell, since it goes when the page gets old */
 bool vmmi_code_may_be(vmm_pte_t pte);
-/* => whether any of a page's frames is code: smaller pages may have shown them */
+/* => whether any of a page's frames is code: smaller pages may have shown
+ *    them */
 bool vmmi_code_is(uint64_t frame, unsigned nframes);
 
 /*
- * The frame of the page's entry is about to be written: if it is code, clears SEXEC in every
- * mapping of it, narrows, tells the notifiers.
+ * The frame of the page's entry is about to be written: if it is code, clears
+ * SEXEC in every mapping of it, narrows, tells the notifiers.
  * => the leaf locked, and the region's object, if it has one; signal-safe
  */
 void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, vmm_pte_t pte);
@@ -148,8 +150,8 @@ void vmmi_code_forget(struct vmmi_region *region, vmm_addr_t va, vmm_pte_t pte);
 /*
  * The page's frame is about to be cached as code: takes the silent write right
  * from every mapping of it.
- * => whether writers will tell; false if a pin, or a wired mapping, may be written
- *    at any time
+ * => whether writers will tell; false if a pin, or a wired mapping, may be
+ *    written at any time
  * => as above
  */
 bool vmmi_code_note(struct vmmi_region *region, vmm_addr_t va, uint64_t frame);

@@ -124,5 +124,6 @@ int vmmi_thread_check_process(void)
 {
   if (vmmi_likely(!vmmi_os_in_child()))
     return 0;
-  return vmmi_error(-ESTALE, "nothing of the library is inherited by fork()", 0);
+  return vmmi_error(-ESTALE, "nothing of the library is inherited by fork()",
+                    0);
 }

@@ -55,21 +55,22 @@ extern __thread struct vmmi_thread vmmi_thread_self
 /*
  * Around every part of the library that takes locks: asynchronous signals wait
  * meanwhile, so that a handler of the program, which may touch a window, can't
- * meet our locks.  The outermost one passes the gate (gate.h).  Nests.  In our own
- * signal handler they are blocked already; it passes the gate and raises the depth
- * by itself.
+ * meet our locks.  The outermost one passes the gate (gate.h).  Nests.  In our
+ * own signal handler they are blocked already; it passes the gate and raises
+ * the depth by itself.
  */
 void vmmi_thread_enter(void);
 void vmmi_thread_leave(void);
 
-/* To be done where no lock is held and no signal is handled: by the thread that next
- * leaves.  NULL: nothing. */
+/* To be done where no lock is held and no signal is handled: by the thread that
+ * next leaves.  NULL: nothing. */
 extern _Atomic(void (*)(void)) vmmi_thread_chore;
 
 /*
- * Around code of the program that the library calls: from away to back it runs as
- * if the library were left, with the signal mask that the outermost enter found,
- * but no guarded call of before counts: it would end with ours half done.
+ * Around code of the program that the library calls: from away to back it runs
+ * as if the library were left, with the signal mask that the outermost enter
+ * found, but no guarded call of before counts: it would end with ours half
+ * done.
  * => no lock held; signal-safe; outside of enter it only counts
  */
 struct vmmi_away {

@@ -1,8 +1,8 @@
 #define _GNU_SOURCE 1
 /*
  * Attached threads: those that have an alternate signal stack of the library's,
- * for guests that overflow the stack, or switch it.  A key's destructor detaches
- * them when they end.  Layer 5.
+ * for guests that overflow the stack, or switch it.  A key's destructor
+ * detaches them when they end.  Layer 5.
  */
 #include "window.h"
 

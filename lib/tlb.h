@@ -1,15 +1,15 @@
 /*
- * Software TLBs, inside: each is a cache of the page table like a window, and who
- * takes rights away does it here too (window_take.c).  What a window's lock is for a
- * host call, a section is here: the taker waits for the owner to leave it, holding the
- * TLB's lock, so that a second taker waits as well.
+ * Software TLBs, inside: each is a cache of the page table like a window, and
+ * who takes rights away does it here too (window_take.c).  What a window's lock
+ * is for a host call, a section is here: the taker waits for the owner to leave
+ * it, holding the TLB's lock, so that a second taker waits as well.
  *
- * The owner in a section takes no lock and passes no gate, so he who waits for him,
- * with all the locks that he may hold, gets on.
+ * The owner in a section takes no lock and passes no gate, so he who waits for
+ * him, with all the locks that he may hold, gets on.
  *
- * Locks: the space's list, then one TLB's; below all others, as a window's.  Entries
- * are written by the owner outside of its section, with the TLB's lock; takers only
- * empty them.  Layer 3.
+ * Locks: the space's list, then one TLB's; below all others, as a window's.
+ * Entries are written by the owner outside of its section, with the TLB's lock;
+ * takers only empty them.  Layer 3.
  */
 #ifndef VMMI_TLB_H
 #define VMMI_TLB_H
@@ -39,8 +39,9 @@ enum vmmi_tlb_section {
   VMMI_TLB_AWAITED, /* inside, and somebody waits for its end */
 };
 
-/* Takes from every TLB of the space what the page table no longer says, or, with
- * all, every entry of the range; comes back when no owner can be using one.
+/* Takes from every TLB of the space what the page table no longer says, or,
+ * with all, every entry of the range; comes back when no owner can be using
+ * one.
  * => takes the locks in turn; signal-safe */
 void vmmi_tlb_take(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
                    bool all);
@@ -56,7 +57,8 @@ bool vmmi_tlb_is_inside(const struct vmmi_tlb *tlb);
 int vmmi_tlb_fork_child(void);
 extern _Atomic uint32_t vmmi_tlb_forks;
 
-/* What an entry would grant: the rights of the page's entry, and where it is. */
+/* What an entry would grant: the rights of the page's entry, and where it
+ * is. */
 static inline bool vmmi_tlb_grants(vmm_pte_t pte, unsigned access)
 {
   return (pte & (access == VMM_WRITE ? VMM_PTE_SWRITE : VMM_PTE_SREAD)) != 0;

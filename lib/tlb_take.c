@@ -1,8 +1,8 @@
 /*
- * Emptying the entries of software TLBs.  The order of a taker: the page table's
- * entry, the TLB's, a barrier, the owner's section; of an owner: the section, a
- * barrier, the TLB's entry.  So either the owner finds it empty, or the taker finds
- * him inside and waits.
+ * Emptying the entries of software TLBs.  The order of a taker: the page
+ * table's entry, the TLB's, a barrier, the owner's section; of an owner: the
+ * section, a barrier, the TLB's entry.  So either the owner finds it empty, or
+ * the taker finds him inside and waits.
  */
 #include "tlb.h"
 
@@ -59,8 +59,9 @@ static bool take_slots(struct vmmi_tlb *tlb, vmm_addr_t va, vmm_addr_t end,
   bool taken = false;
 
   for (uint64_t i = 0; i < slots; i++)
-    taken |= take_tags(tlb, vmm_tlb_slot(&tlb->shown, va + (i << VMM_TLB_SHIFT)),
-                        va, end, all);
+    taken |=
+        take_tags(tlb, vmm_tlb_slot(&tlb->shown, va + (i << VMM_TLB_SHIFT)), va,
+                  end, all);
   return taken;
 }
 
@@ -106,7 +107,8 @@ void vmmi_tlb_take(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
 
 /* ---- for the checker ---- */
 
-static bool is_bad_entry(struct vmmi_tlb *tlb, const struct vmm_tlb_entry *entry)
+static bool is_bad_entry(struct vmmi_tlb *tlb,
+                         const struct vmm_tlb_entry *entry)
 {
   vmm_addr_t read = load_tag(&entry->read), write = load_tag(&entry->write);
   vmm_addr_t at = read != VMM_TLB_NONE ? read : write;

@@ -1,6 +1,7 @@
 /*
  * Trackers: what the fault path asks, and what those tell who change pages by
- * other means.  tracker_life.c makes and ends them, tracker_fetch.c is the look.
+ * other means.  tracker_life.c makes and ends them, tracker_fetch.c is the
+ * look.
  */
 #include "tracker.h"
 

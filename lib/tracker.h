@@ -1,11 +1,12 @@
 /*
- * Trackers, inside: a tracker owns one slot, the same bit of every entry that it
- * watches: in its space, or in each space that maps its object shared.  What its
- * bits can't hold, pages changed while no entry was there, lies in its residue.
+ * Trackers, inside: a tracker owns one slot, the same bit of every entry that
+ * it watches: in its space, or in each space that maps its object shared.  What
+ * its bits can't hold, pages changed while no entry was there, lies in its
+ * residue.
  *
  * Locks: a space's tracker under the space's lock (fetch: shared), an object's
- * under the object's; the residue under its own mutex, a leaf.  Layer 3: the fault
- * path asks it.
+ * under the object's; the residue under its own mutex, a leaf.  Layer 3: the
+ * fault path asks it.
  */
 #ifndef VMMI_TRACKER_H
 #define VMMI_TRACKER_H
@@ -33,7 +34,8 @@ struct vmm_tracker {
 struct vmm_pte_watch vmmi_tracker_watch(const struct vmmi_region *region,
                                         vmm_addr_t va, uint64_t nbytes);
 
-/* A tracker that has a callback and a clear bit in pte, for this access; or NULL.
+/* A tracker that has a callback and a clear bit in pte, for this access; or
+ * NULL.
  * => as vmmi_tracker_watch() */
 struct vmm_tracker *vmmi_tracker_to_tell(const struct vmmi_region *region,
                                          vmm_addr_t va, unsigned access,
@@ -75,7 +77,8 @@ void vmmi_tracker_note_object(struct vmm_object *object, uint64_t offset,
 
 /* ---- between the files of trackers ---- */
 
-/* Where a stretch of what is tracked is seen: whole pages of one space's table. */
+/* Where a stretch of what is tracked is seen: whole pages of one space's
+ * table. */
 struct vmmi_tracker_view {
   struct vmm_space *space;
   vmm_addr_t va, end;

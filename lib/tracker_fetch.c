@@ -1,6 +1,6 @@
 /*
- * The look of a tracker: chunk by chunk, first which pages are set, then a clear
- * of exactly those that were reported.
+ * The look of a tracker: chunk by chunk, first which pages are set, then a
+ * clear of exactly those that were reported.
  *
  *   collect   entries' bits, frames held for writing, residue  -> bitmap
  *   report    bitmap -> runs, up to the cut where runs is full
@@ -8,8 +8,8 @@
  *
  * A write between the two is in the bytes that the caller reads after the call;
  * one after the clear sets the bit again, because no window lets it pass
- * silently.  A frame that is held for writing reads as set, whatever its bit, and
- * the end of the hold sets the bit.
+ * silently.  A frame that is held for writing reads as set, whatever its bit,
+ * and the end of the hold sets the bit.
  */
 #include "tracker.h"
 

@@ -3,8 +3,8 @@
  *
  * A slot of a space holds a pointer to the space's own tracker, or a claim: the
  * pointer to an object's tracker with its lowest bit set.  A claim is compared
- * and never followed, since that tracker lives under its object's lock.  Spaces'
- * trackers take the lowest free slot and objects' the highest.
+ * and never followed, since that tracker lives under its object's lock.
+ * Spaces' trackers take the lowest free slot and objects' the highest.
  */
 #include "tracker.h"
 
@@ -49,8 +49,8 @@ static int start_entry(vmm_addr_t va VMMI_UNUSED, vmmi_pte_slot *slot,
   return 0;
 }
 
-/* Takes the new tracker's bit, which an earlier owner of the slot may have left,
- * out of the entries, and the silent bits that it would have allowed. */
+/* Takes the new tracker's bit, which an earlier owner of the slot may have
+ * left, out of the entries, and the silent bits that it would have allowed. */
 static void start_view(struct vmm_tracker *tracker,
                        const struct vmmi_tracker_view *view,
                        void *arg VMMI_UNUSED)

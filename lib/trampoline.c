@@ -1,5 +1,6 @@
 /*
- * Mapping the trampoline page of a space, and finding whose page an access means.
+ * Mapping the trampoline page of a space, and finding whose page an access
+ * means.
  */
 #include "trampoline.h"
 

@@ -1,10 +1,12 @@
 /*
  * The trampoline page of a guest thread, and windows that show it.
  *
- * A window shows the page of the guest thread that its hart runs, and a hart may turn
- * to another at any time, while somebody else's access of the window faults.  The
- * hart first says whom it runs, then looks whether a window of its may show
- * another's page; who shows a page first says so, then looks whom the hart runs (both sequentially consistent): one of both sees the other.  Layer 3.
+ * A window shows the page of the guest thread that its hart runs, and a hart
+ * may turn to another at any time, while somebody else's access of the window
+ * faults.  The hart first says whom it runs, then looks whether a window of its
+ * may show another's page; who shows a page first says so, then looks whom the
+ * hart runs (both sequentially consistent): one of both sees the other.  Layer
+ * 3.
  */
 #include "guest_thread.h"
 
@@ -79,8 +81,8 @@ static void hide_page(struct vmmi_window *window)
   vmmi_count(&space->counters.narrowed, 1);
 }
 
-/* => window locked, and says that it shows the page; shown, whether it did before;
- *    as vmmi_trampoline_show() */
+/* => window locked, and says that it shows the page; shown, whether it did
+ *    before; as vmmi_trampoline_show() */
 static int show_page(struct vmmi_window *window, vmm_addr_t va, uint64_t page,
                      unsigned rights, bool shown)
 {

@@ -7,9 +7,9 @@
  *          | trap     | trap     |        are owned, the last one the innermost
  *          +----------+----------+-----
  *
- * One host thread at a time uses them, but a handler of its may come between any two
- * steps: an emulation is complete before it counts, and what counts no longer is
- * left as it is.  Layer 6.
+ * One host thread at a time uses them, but a handler of its may come between
+ * any two steps: an emulation is complete before it counts, and what counts no
+ * longer is left as it is.  Layer 6.
  */
 #include "guest_thread.h"
 
@@ -120,7 +120,8 @@ int vmm_trampoline_push(struct vmm_guest_thread *thread,
   set_owned(thread, i); /* the dead ones */
   error = write_emulation(thread, i, emulation);
   if (error != 0)
-    return vmmi_error(error, "trampoline: the page can't be had, or written", 0);
+    return vmmi_error(error, "trampoline: the page can't be had, or written",
+                      0);
   *pc = emulation->page + (vmm_addr_t)i * VMM_TRAMPOLINE_NBYTES;
   thread->emulations[i] = (struct vmmi_emulation){
     .pc = *pc,
@@ -153,7 +154,8 @@ int vmm_trampoline_complete(struct vmm_guest_thread *thread, vmm_addr_t *pc)
 }
 
 /* => what pc stands for */
-static vmm_addr_t origin_of(const struct vmm_guest_thread *thread, vmm_addr_t pc)
+static vmm_addr_t origin_of(const struct vmm_guest_thread *thread,
+                            vmm_addr_t pc)
 {
   int i = (int)owned(thread);
 

@@ -1,8 +1,8 @@
 /*
- * The entry area of a user window is outside of what the window's record tells, so no
- * flush takes it: the trap page is shown as long as the window is there, the stack's
- * page until the hart has another stack.  Its frame is pinned, so it is neither moved
- * nor used again while it is shown.
+ * The entry area of a user window is outside of what the window's record tells,
+ * so no flush takes it: the trap page is shown as long as the window is there,
+ * the stack's page until the hart has another stack.  Its frame is pinned, so
+ * it is neither moved nor used again while it is shown.
  */
 #include "view.h"
 
@@ -14,7 +14,8 @@
 #include "pin.h"
 #include "window_budget.h"
 
-/* The host's mappings that an entry area makes of one reservation: four more. */
+/* The host's mappings that an entry area makes of one reservation: four
+ * more. */
 #define ENTRY_PIECES 4
 
 struct vmmi_view_stack {
@@ -149,8 +150,8 @@ void vmmi_view_drop_stack(struct vmm_hart *hart)
   let_stack_go(&stack->held);
 }
 
-/* Shows the top host page of the held page.  What was shown there is shown until
- * then, and if that fails. */
+/* Shows the top host page of the held page.  What was shown there is shown
+ * until then, and if that fails. */
 static int show_stack(struct vmm_hart *hart, struct vmmi_window *window,
                       const struct vmmi_held *held)
 {
@@ -227,10 +228,11 @@ static int set_stack(struct vmm_hart *hart, vmm_addr_t top)
 
 /* ---- ranges ---- */
 
-/* => whether regions cover the range and each has these flags and rights, or, if flags
- *    is 0, none is VMM_SUPERVISOR.  -ENOMEM -EACCES */
-static int check_stack_regions(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
-                         uint32_t supervisor, uint32_t rights)
+/* => whether regions cover the range and each has these flags and rights, or,
+ *    if flags is 0, none is VMM_SUPERVISOR.  -ENOMEM -EACCES */
+static int check_stack_regions(struct vmm_space *space, vmm_addr_t va,
+                               vmm_addr_t end, uint32_t supervisor,
+                               uint32_t rights)
 {
   while (va < end) {
     const struct vmmi_region *region = vmmi_region_at(space->regions, va);
@@ -329,9 +331,10 @@ int vmmi_view_set_thread(struct vmm_hart *hart,
 
   if (hart->stack == NULL || user_window(hart) == NULL)
     return 0;
-  error = thread != NULL ? change_stack(hart, thread->stack + thread->stack_nbytes,
-                                        thread->stack_nbytes)
-                         : change_stack(hart, 0, 0);
+  error = thread != NULL
+              ? change_stack(hart, thread->stack + thread->stack_nbytes,
+                             thread->stack_nbytes)
+              : change_stack(hart, 0, 0);
   if (error != 0)
     return error;
   if (old != NULL && shown)
@@ -344,7 +347,8 @@ int vmmi_view_set_thread(struct vmm_hart *hart,
 
 /* ---- showing what is granted already ---- */
 
-/* A stretch within one chunk and one region.  => pages that were changed; -ENOMEM
+/* A stretch within one chunk and one region.  => pages that were changed;
+ * -ENOMEM
  * => space locked */
 static int sync_stretch(struct vmmi_window *window,
                         const struct vmmi_region *region, vmm_addr_t va,

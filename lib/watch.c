@@ -1,5 +1,6 @@
 /*
- * The tree of a space's watches, and telling them.  watch_life.c adds and removes.
+ * The tree of a space's watches, and telling them.  watch_life.c adds and
+ * removes.
  */
 #include "watch.h"
 

@@ -1,7 +1,7 @@
 /*
- * Watchpoints, inside: a treap by (start, serial) in the space, in which each node
- * knows the last byte of its subtree, so that what meets a range is found in
- * logarithmic time.  Changed with the space locked exclusively.  Layer 3.
+ * Watchpoints, inside: a treap by (start, serial) in the space, in which each
+ * node knows the last byte of its subtree, so that what meets a range is found
+ * in logarithmic time.  Changed with the space locked exclusively.  Layer 3.
  */
 #ifndef VMMI_WATCH_H
 #define VMMI_WATCH_H
@@ -35,9 +35,9 @@ unsigned vmmi_watch_kinds(struct vmm_space *space, vmm_addr_t va,
                           uint64_t nbytes);
 
 /* => the silent bits that a page there may not have, shifted as in
- *    vmm_pte_watch.all.  Host pages have no reading without the right to be asked
- *    before a write, nor (x86) running without reading: so a watch of reads denies
- *    all.  => space locked; signal-safe */
+ *    vmm_pte_watch.all.  Host pages have no reading without the right to be
+ *    asked before a write, nor (x86) running without reading: so a watch of
+ *    reads denies all.  => space locked; signal-safe */
 vmm_pte_t vmmi_watch_stops(struct vmm_space *space, vmm_addr_t va,
                            uint64_t nbytes);
 

@@ -1,6 +1,6 @@
 /*
- * Windows: opening and closing them, their records, and flushing.  What installs
- * is in window_install.c, what takes away in window_take.c.
+ * Windows: opening and closing them, their records, and flushing.  What
+ * installs is in window_install.c, what takes away in window_take.c.
  */
 #include "window.h"
 
@@ -186,7 +186,8 @@ static bool try_to_hide(struct vmmi_window *window, vmm_addr_t va,
   const struct vmmi_backend *backend = window->backend;
   char *at = window->base + va;
 
-  return backend->unmap(at, nbytes) == 0 || backend->protect(at, nbytes, 0) == 0;
+  return backend->unmap(at, nbytes) == 0 ||
+         backend->protect(at, nbytes, 0) == 0;
 }
 
 void vmmi_record_forget_all(struct vmmi_window *window)

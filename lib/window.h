@@ -1,8 +1,9 @@
 /*
- * Windows: host address ranges through which host code reaches a space, used as a
- * TLB.  A window grants a page no more than the page table's silent bits say; it
- * may grant less, and may be flushed at any time.  What it grants stands in its
- * record, one byte a page, in chunks that exist where something was installed:
+ * Windows: host address ranges through which host code reaches a space, used as
+ * a TLB.  A window grants a page no more than the page table's silent bits say;
+ * it may grant less, and may be flushed at any time.  What it grants stands in
+ * its record, one byte a page, in chunks that exist where something was
+ * installed:
  *
  *    7   6   5    4  3   2 1 0
  *   +---+---+---+------+-------+  kind  0 nothing is mapped
@@ -15,8 +16,8 @@
  * A kind that is not 0 means that the host maps the frame that the page's entry
  * has; so whoever gives an entry another frame drops the page first.
  *
- * A space has one window of its own, which all threads share; harts may have others
- * over it, which come and go (window_table.h).
+ * A space has one window of its own, which all threads share; harts may have
+ * others over it, which come and go (window_table.h).
  *
  * Locks: one mutex a window, a leaf; no thread holds two.  Layer 3.
  */
@@ -93,18 +94,20 @@ int vmmi_window_open(struct vmmi_window *window, struct vmm_space *space,
 void vmmi_window_close(struct vmmi_window *window);
 
 /*
- * => the window whose reservation holds the host address, or NULL; *va is set to
- *    the guest address (guards wrap below 0)
+ * => the window whose reservation holds the host address, or NULL; *va is set
+ *    to the guest address (guards wrap below 0)
  * => lock-free, signal-safe
  */
 struct vmmi_window *vmmi_window_find(const void *host, vmm_addr_t *va);
-/* => whether [host, host + nbytes) overlaps any window; lock-free, signal-safe */
+/* => whether [host, host + nbytes) overlaps any window; lock-free,
+ *    signal-safe */
 bool vmmi_window_overlaps(const void *host, size_t nbytes);
 
 /*
  * Grants what the page table says now, but for what the window's view hides.
- * => the number of pages that were changed (0 if it is a window of that space no
- *    longer); -ENOMEM: the host is out of mappings, and the stretch grants nothing
+ * => the number of pages that were changed (0 if it is a window of that space
+ *    no longer); -ENOMEM: the host is out of mappings, and the stretch grants
+ *    nothing
  * => takes the window's lock; signal-safe
  */
 int vmmi_window_install(struct vmmi_window *window,
@@ -114,12 +117,14 @@ int vmmi_window_install(struct vmmi_window *window,
 unsigned vmmi_window_granted(struct vmmi_window *window, vmm_addr_t va);
 
 /*
- * Takes from every window of the space, harts' too: what the page table no longer says
- * (narrow); every right, since the pages will get other frames (drop); every right
- * and the host's mappings, since the pages are mapped no more (clear).  None fails.
+ * Takes from every window of the space, harts' too: what the page table no
+ * longer says (narrow); every right, since the pages will get other frames
+ * (drop); every right and the host's mappings, since the pages are mapped no
+ * more (clear).  None fails.
  * => takes each window's lock in turn; signal-safe
  */
-void vmmi_window_narrow(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
+void vmmi_window_narrow(struct vmm_space *space, vmm_addr_t va,
+                        uint64_t nbytes);
 void vmmi_window_drop(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
 void vmmi_window_clear(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes);
 
@@ -128,8 +133,8 @@ void vmmi_window_flush(struct vmmi_window *window);
 /* Empties all windows of the process, when the host is out of mappings. */
 void vmmi_window_flush_all(void);
 
-/* In a copy of the process: reserves every window at its place again, empty, and the
- * reserve of host mappings.  => nobody else is there; -errno */
+/* In a copy of the process: reserves every window at its place again, empty,
+ * and the reserve of host mappings.  => nobody else is there; -errno */
 int vmmi_window_fork_child(void);
 
 /* Calls visit for each page with a record that is not 0, in order: for dump and

@@ -1,6 +1,7 @@
 /*
  * Counting host mappings, and flushing when they are too many.  The figure is a
- * bound: neighbours that the host merges are counted apart at the ends of chunks.
+ * bound: neighbours that the host merges are counted apart at the ends of
+ * chunks.
  */
 #include "window_budget.h"
 
@@ -118,7 +119,8 @@ static void fill_reserve(void)
   size_t page = (size_t)1 << vmmi_os_page_shift();
   void *at;
 
-  if (reserve != NULL || vmmi_os_reserve(&at, NULL, reserve_nbytes(), page) != 0)
+  if (reserve != NULL ||
+      vmmi_os_reserve(&at, NULL, reserve_nbytes(), page) != 0)
     return; /* it is tried again when it was needed */
   reserve = at;
   for (size_t i = 0; i < reserve_nbytes(); i += 2 * page)

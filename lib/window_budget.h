@@ -1,6 +1,6 @@
 /*
- * The budget of host mappings that all windows share (rule 8): an upper bound of
- * what they use, and what is done when it is too much.  Layer 3.
+ * The budget of host mappings that all windows share (rule 8): an upper bound
+ * of what they use, and what is done when it is too much.  Layer 3.
  */
 #ifndef VMMI_WINDOW_BUDGET_H
 #define VMMI_WINDOW_BUDGET_H
@@ -31,13 +31,15 @@ void vmmi_budget_trim(void);
 
 /*
  * A few mappings of the host that nothing is done with, so that the library can
- * take rights away even when the program has used up all others.  The first makes
- * the reserve, if it can; the others give it to the host, and get it again.
+ * take rights away even when the program has used up all others.  The first
+ * makes the reserve, if it can; the others give it to the host, and get it
+ * again.
  */
 void vmmi_budget_make_reserve(void);
 void vmmi_budget_open_reserve(void);
 void vmmi_budget_close_reserve(void);
-/* It was not inherited: the first window makes another.  => nobody else inside */
+/* It was not inherited: the first window makes another.  => nobody else
+ * inside */
 void vmmi_budget_forget_reserve(void);
 
 #endif

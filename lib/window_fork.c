@@ -1,6 +1,6 @@
 /*
- * Windows in a copy of the process, which inherits none of their mappings: they are
- * reserved again where they were, and start empty.
+ * Windows in a copy of the process, which inherits none of their mappings: they
+ * are reserved again where they were, and start empty.
  */
 #include "window.h"
 

@@ -1,6 +1,6 @@
 /*
- * The index of all windows by host address; see window_index.c.  Its lock is taken
- * before a window's.  Layer 3.
+ * The index of all windows by host address; see window_index.c.  Its lock is
+ * taken before a window's.  Layer 3.
  */
 #ifndef VMMI_WINDOW_INDEX_H
 #define VMMI_WINDOW_INDEX_H

@@ -43,8 +43,8 @@ static struct target aim(struct vmmi_window *window,
   return target;
 }
 
-/* An empty chunk gets its whole run, without rights, so that installing a page of
- * it is one mprotect from then on. */
+/* An empty chunk gets its whole run, without rights, so that installing a page
+ * of it is one mprotect from then on. */
 static int map_run(struct vmmi_window *window, struct vmmi_window_chunk *chunk,
                    const struct vmmi_install *what)
 {
@@ -69,10 +69,11 @@ static int map_run(struct vmmi_window *window, struct vmmi_window_chunk *chunk,
   return 0;
 }
 
-/* Shows n pages from index i, which all aim at the same record and, but for zeros,
- * at neighbouring frames. */
-static int show_pages(struct vmmi_window *window, const struct vmmi_install *what,
-                struct target target, uint8_t old, vmm_addr_t va, unsigned n)
+/* Shows n pages from index i, which all aim at the same record and, but for
+ * zeros, at neighbouring frames. */
+static int show_pages(struct vmmi_window *window,
+                      const struct vmmi_install *what, struct target target,
+                      uint8_t old, vmm_addr_t va, unsigned n)
 {
   const struct vmmi_backend *backend = window->backend;
   size_t nbytes = (size_t)n << window->space->page_shift;
@@ -99,7 +100,8 @@ static bool neighbours(const struct vmm_space *space, struct target first,
     return false;
   return first.frame == VMMI_ZERO_FRAME
              ? next.frame == VMMI_ZERO_FRAME
-             : next.frame == first.frame + (uint64_t)distance * space->page_frames;
+             : next.frame ==
+                   first.frame + (uint64_t)distance * space->page_frames;
 }
 
 /* The record of a page that goes on where the one before it ends. */
@@ -130,8 +132,9 @@ static int install_locked(struct vmmi_window *window,
       i++;
       continue;
     }
-    while (i + n < first + what->npages && (chunk->page[i + n] | VMMI_RECORD_JOINED) ==
-                                               (old | VMMI_RECORD_JOINED) &&
+    while (i + n < first + what->npages &&
+           (chunk->page[i + n] | VMMI_RECORD_JOINED) ==
+               (old | VMMI_RECORD_JOINED) &&
            neighbours(space, target, aim(window, chunk, what, i + n), n))
       n++;
     error = show_pages(window, what, target, old,
@@ -148,8 +151,8 @@ static int install_locked(struct vmmi_window *window,
   return (int)changed;
 }
 
-/* What the host did of a call that failed is not known.  A flush leaves chunks out
- * that show nothing, if some page of the window is wired. */
+/* What the host did of a call that failed is not known.  A flush leaves chunks
+ * out that show nothing, if some page of the window is wired. */
 static void begin_anew(struct vmmi_window *window,
                        const struct vmmi_window_chunk *chunk, vmm_addr_t va)
 {

@@ -15,7 +15,8 @@ struct vmmi_window_chunk {
   uint8_t page[];
 };
 
-/* => the record of the chunk that va lies in, or NULL; make: NULL without memory
+/* => the record of the chunk that va lies in, or NULL; make: NULL without
+ *    memory
  * => window locked; signal-safe */
 struct vmmi_window_chunk *vmmi_record_chunk(struct vmmi_window *window,
                                             vmm_addr_t va, bool make);
@@ -40,7 +41,8 @@ void vmmi_record_flush(struct vmmi_window *window);
 /* The host shows nothing any more: so says the record.  => window locked */
 void vmmi_record_forget_all(struct vmmi_window *window);
 
-/* To be called with each host call that changes the window.  => window locked */
+/* To be called with each host call that changes the window.  => window
+ * locked */
 static inline void vmmi_record_host_call(struct vmmi_window *window)
 {
   vmmi_count(&window->space->counters.host_calls, 1);

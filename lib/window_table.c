@@ -1,6 +1,6 @@
 /*
- * Tables of harts' windows, the records of windows without a hart, and what each
- * hart runs.
+ * Tables of harts' windows, the records of windows without a hart, and what
+ * each hart runs.
  */
 #include "window_table.h"
 
@@ -151,8 +151,8 @@ void vmmi_window_attach(struct vmmi_window *window, struct vmm_space *space,
     set_bit(table->holds, window->place);
 }
 
-/* What stands in the table is left for those who come late; the bit goes last, and
- * with it the claim on the space.  => window locked */
+/* What stands in the table is left for those who come late; the bit goes last,
+ * and with it the claim on the space.  => window locked */
 static bool leave_space(struct vmmi_window *window, struct vmm_space *space)
 {
   struct vmmi_window_table *table = atomic_load(&space->table);

@@ -1,8 +1,8 @@
 /*
- * Taking away: narrowing, dropping and clearing, in every window and TLB of a space, a
- * hart's too.  The entries are changed first, so that a window which a hart gets
- * meanwhile reads them as they are (window_table.h).  Host
- * calls are made for stretches of neighbouring pages.  One that is refused (out of
+ * Taking away: narrowing, dropping and clearing, in every window and TLB of a
+ * space, a hart's too.  The entries are changed first, so that a window which a
+ * hart gets meanwhile reads them as they are (window_table.h).  Host calls are
+ * made for stretches of neighbouring pages.  One that is refused (out of
  * mappings) makes the window flush itself, which needs none.
  */
 #include "window.h"
@@ -34,7 +34,8 @@ static void take_otherwise(struct vmmi_window *window, vmm_addr_t va,
     struct vmmi_window_chunk *chunk = vmmi_record_chunk(window, va, false);
 
     if (chunk != NULL)
-      vmmi_record_set(window, chunk, vmmi_leaf_index(&window->space->pt, va), 0);
+      vmmi_record_set(window, chunk, vmmi_leaf_index(&window->space->pt, va),
+                      0);
   }
 }
 

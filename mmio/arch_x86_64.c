@@ -1,7 +1,8 @@
 #define _GNU_SOURCE 1
 /*
- * SIGNAL CONTEXT, but for the two functions at the end.  Moves of x86-64, decoded by
- * Zydis, which takes no memory.  registers_x86_64.c reads and writes the context.
+ * SIGNAL CONTEXT, but for the two functions at the end.  Moves of x86-64,
+ * decoded by Zydis, which takes no memory.  arch_x86_64_registers.c reads and
+ * writes the context.
  */
 #include <errno.h>
 #include <string.h>

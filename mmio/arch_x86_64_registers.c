@@ -1,9 +1,9 @@
 #define _GNU_SOURCE 1
 /*
- * SIGNAL CONTEXT, but for vmmi_register_prepare().  Registers in the frame that the
- * kernel pushed (Linux: arch/x86/include/uapi/asm/sigcontext.h).  XMM registers lie
- * in the FXSAVE area, the rest of them behind it, in the layout of XSAVE without
- * compaction (Intel SDM volume 1, section 13.4):
+ * SIGNAL CONTEXT, but for vmmi_register_prepare().  Registers in the frame that
+ * the kernel pushed (Linux: arch/x86/include/uapi/asm/sigcontext.h).  XMM
+ * registers lie in the FXSAVE area, the rest of them behind it, in the layout
+ * of XSAVE without compaction (Intel SDM volume 1, section 13.4):
  *
  *      0  FXSAVE: x87, xmm0 ... xmm15; at 464 what the kernel says of the frame
  *    512  header: which components are not in their initial state, 8 bytes
@@ -52,7 +52,8 @@ void vmmi_register_prepare(void)
   for (size_t i = 0; i < sizeof(uppers) / sizeof(uppers[0]); i++) {
     unsigned eax, ebx, ecx, edx;
 
-    if (!__get_cpuid_count(LEAF_XSAVE, uppers[i].number, &eax, &ebx, &ecx, &edx))
+    if (!__get_cpuid_count(LEAF_XSAVE, uppers[i].number, &eax, &ebx, &ecx,
+                           &edx))
       continue;
     uppers[i].at = ebx;
     uppers[i].nbytes = eax;
@@ -103,7 +104,8 @@ int vmmi_register_read(const void *context, const struct vmmi_register *reg,
 
 /* ---- vectors ---- */
 
-/* => the header's word of components that count, or NULL: the frame is FXSAVE's */
+/* => the header's word of components that count, or NULL: the frame is
+ *    FXSAVE's */
 static unsigned char *header_of(void *context, struct software *software)
 {
   unsigned char *area = fp_area(context);

@@ -24,7 +24,8 @@ void vmmi_register_set_pc(void *context, uint64_t pc);
 /* Fills bytes up to the register's size.  -ENOTSUP  the context has none */
 int vmmi_register_read(const void *context, const struct vmmi_register *reg,
                        uint8_t *bytes);
-/* As an instruction writes it: 32 bits clear the upper half, 16 and 8 keep it. */
+/* As an instruction writes it: 32 bits clear the upper half, 16 and 8 keep
+ * it. */
 void vmmi_register_write(void *context, const struct vmmi_register *reg,
                          const uint8_t *bytes);
 /* Clears what is above the lower 128 bits of a vector register. */
