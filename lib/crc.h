@@ -1,7 +1,7 @@
 /*
  * CRC-32C (Castagnoli): the reflected polynomial 0x82f63b78, initial value and
- * final exclusive-or all ones, as iSCSI has it (RFC 3720, appendix B.4).  Layer
- * 1.
+ * final exclusive-or all ones, as iSCSI has it (RFC 3720, appendix B.4).
+ * Layer 1.
  */
 #ifndef VMMI_CRC_H
 #define VMMI_CRC_H

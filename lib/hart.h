@@ -137,8 +137,8 @@ vmmi_hart_entry_shows(const struct vmmi_window *window, unsigned page)
 }
 
 /* Round code that the library calls while it interrupts: the calling thread's
- * views, if it has any, become the supervisor's, and what they were.  =>
- * signal-safe */
+ * views, if it has any, become the supervisor's, and what they were.
+ * => signal-safe */
 static inline void vmmi_hart_interrupt(struct vmm_view_saved *saved)
 {
   struct vmm_hart *hart = vmmi_thread_self.hart;

@@ -5,8 +5,8 @@
  * may turn to another at any time, while somebody else's access of the window
  * faults.  The hart first says whom it runs, then looks whether a window of its
  * may show another's page; who shows a page first says so, then looks whom the
- * hart runs (both sequentially consistent): one of both sees the other.  Layer
- * 3.
+ * hart runs (both sequentially consistent): one of both sees the other.
+ * Layer 3.
  */
 #include "guest_thread.h"
 

@@ -1,8 +1,8 @@
 /*
  * The two views of a hart: its trap page, the entry areas of its user windows,
  * its supervisor stack.  All but the calls that say so do nothing for a hart
- * without views.  => by the hart's thread, inside vmmi_thread_enter().  Layer
- * 6.
+ * without views.  => by the hart's thread, inside vmmi_thread_enter().
+ * Layer 6.
  */
 #ifndef VMMI_VIEW_H
 #define VMMI_VIEW_H

@@ -1,8 +1,8 @@
 /*
  * Adding watches, removing them, and the executions that an interpreter tells
  * of.  A watch takes silent bits away (a narrowing: it reaches every window
- * before the call returns); what it denied comes back by the next fault.  Layer
- * 4.
+ * before the call returns); what it denied comes back by the next fault.
+ * Layer 4.
  */
 #include <errno.h>
 

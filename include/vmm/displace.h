@@ -66,13 +66,13 @@ VMM_API int vmm_displace(void *context, const void *pc, const void *insn,
                          size_t nbytes);
 
 /* => the pc that the context stands for: the instruction's place, or, where it
- *    has been executed, what follows; any other pc unchanged.  =>
- *    signal-safe */
+ *    has been executed, what follows; any other pc unchanged
+ * => signal-safe */
 VMM_API void *vmm_displace_pc(const void *context);
 
 /* Makes the context what it stands for, registers too.
- * => 1 it was in the page; 0 it was not, and nothing is changed.  =>
- *    signal-safe */
+ * => 1 it was in the page; 0 it was not, and nothing is changed
+ * => signal-safe */
 VMM_API int vmm_displace_rollback(void *context);
 
 #ifdef __cplusplus
