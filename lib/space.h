@@ -3,8 +3,9 @@
  * them.
  *
  * Lock order: space lock (shared by faults and queries, exclusive for what
- * changes regions) -> object lock -> leaf lock -> window lock, notify lock
- * (leaves).  All are taken inside vmmi_thread_enter().  Layer 3.
+ * changes regions) -> object lock -> leaf lock -> window lock -> TLB lock;
+ * notify lock, a leaf.  HACKING has the others between and beside them.  All
+ * are taken inside vmmi_thread_enter().  Layer 3.
  *
  * Fields: (c) constant, (s) space lock, (a) atomic, (n) notify lock.
  */
@@ -44,7 +45,7 @@ struct vmm_space {
   uint64_t page_nbytes;   /* (c) */
   unsigned page_shift;    /* (c) */
   unsigned page_frames;   /* (c) frames a page */
-  uint32_t flags;         /* (c) VMM_EXACT */
+  uint32_t flags;         /* (c) VMM_EXACT, VMM_CHECKED */
   uint64_t max_frames;    /* (c) 0: no limit */
   struct vmm_space_options options; /* (c) that it was made with, for a fork */
 
