@@ -203,6 +203,18 @@ static int page_in(struct attempt *attempt)
   return error != 0 ? fail(request, reason, error) : RESTART;
 }
 
+/* Holds the page, if a pager's is to be held.  => whether it is; page locked */
+static bool hold_promoted(const struct attempt *attempt, vmm_pte_t pte)
+{
+  const struct vmmi_page_range *range = &attempt->range;
+  unsigned flags = attempt->request->flags;
+
+  if (!(flags & VMMI_RESOLVE_HOLD) || !vmmi_pager_shows(range->region, pte))
+    return false;
+  vmmi_pager_hold(range->region, range->va, (flags & VMMI_RESOLVE_PIN) != 0);
+  return true;
+}
+
 static int promote(struct attempt *attempt)
 {
   struct vmmi_request *request = attempt->request;
@@ -235,12 +247,7 @@ static int promote(struct attempt *attempt)
         vmmi_code_note(range->region, request_page(request),
                        vmm_pte_frame(atomic_load(&range->leaf->pte[i])));
   pte = atomic_load(&range->leaf->pte[i]);
-  request->held = error == 0 && tracker == NULL &&
-                  (request->flags & VMMI_RESOLVE_HOLD) &&
-                  vmmi_pager_shows(range->region, pte);
-  if (request->held)
-    vmmi_pager_hold(range->region, range->va,
-                    (request->flags & VMMI_RESOLVE_PIN) != 0);
+  request->held = error == 0 && tracker == NULL && hold_promoted(attempt, pte);
   vmmi_page_unlock(range);
   if (error == VMMI_PAGE_AWAY)
     return page_in(attempt);
