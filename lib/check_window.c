@@ -168,7 +168,7 @@ static uintptr_t page_of_host(void)
 /* A page of an entry area shows the bytes at alias, or, if that is NULL,
  * nothing. */
 static int check_entry_page(const struct vmmi_check *check, uintptr_t host,
-                       vmm_addr_t va, const void *alias)
+                            vmm_addr_t va, const void *alias)
 {
   const struct vmmi_os_mapping *mapping = mapping_from(check, host);
   const struct vmmi_os_mapping *bytes = mapping_from(check, (uintptr_t)alias);

@@ -39,7 +39,7 @@ typedef void change(struct vmm_space *space, vmm_addr_t va,
                     vmmi_pte_slot *slot);
 
 static void apply_to_entry(struct vmm_space *space, vmm_addr_t va,
-                         uint64_t frame, change *change)
+                           uint64_t frame, change *change)
 {
   struct vmmi_leaf *leaf = vmmi_pagetable_walk(&space->pt, va, false);
   vmmi_pte_slot *slot;
@@ -54,7 +54,7 @@ static void apply_to_entry(struct vmm_space *space, vmm_addr_t va,
 }
 
 static void apply_to_all(struct vmmi_region *region, vmm_addr_t va,
-                       uint64_t frame, change *change)
+                         uint64_t frame, change *change)
 {
   struct vmm_object *object = region->object;
   uint64_t offset = region->offset + (va - region->start);

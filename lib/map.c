@@ -371,7 +371,7 @@ static int check_map(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
     error = vmmi_map_check_rights(space, options->object, options->flags,
                                   options->rights);
   return error != 0 ? error : vmmi_map_check_object(space, options->object,
-                                                   options->offset, nbytes);
+                                                    options->offset, nbytes);
 }
 
 static struct vmmi_region *make_region(struct vmm_space *space, vmm_addr_t va,
@@ -486,7 +486,7 @@ static int check_unwatched(struct vmmi_region *region,
 }
 
 int vmmi_map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
-                      const struct vmm_map_options *options)
+                    const struct vmm_map_options *options)
 {
   struct vmmi_cuts cuts = { .count = 0 };
   struct vmmi_region *region = NULL;

@@ -206,8 +206,7 @@ void vmmi_wait_complete(struct vmmi_pager *pager, uint32_t start, uint32_t end,
 void vmmi_call_begin(struct vmmi_pager_call *call, struct vmmi_pager *pager,
                      uint32_t start, uint32_t end);
 void vmmi_call_end(struct vmmi_pager_call *call);
-/* => whether the calling thread is in a callback of the pager, or is its
- *    thread */
+/* => whether the calling thread is in a callback of the pager */
 bool vmmi_call_is_within(const struct vmmi_pager *pager);
 /* => who works on page i */
 struct vmm_waiter *vmmi_call_owner(const struct vmmi_pager *pager, uint32_t i);

@@ -1,18 +1,9 @@
 /*
- * What the checker proves of pagers, and what is told of their pages.  Layer 7.
+ * What the checker proves of pagers.  Layer 7.
  */
 #include "pager.h"
 
 #include "check.h"
-
-bool vmmi_pager_is_resident(const struct vmmi_region *region, vmm_addr_t va)
-{
-  const struct vmmi_pager *pager = region->object->pager;
-  uint64_t offset = region->offset + (va - region->start);
-
-  return pager->page[vmmi_pager_index(pager, offset)].state ==
-         VMMI_PAGER_RESIDENT;
-}
 
 /* ---- entries ---- */
 

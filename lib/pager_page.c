@@ -131,6 +131,11 @@ static struct vmmi_pager_page *page_at(const struct vmmi_region *region,
   return &region->object->pager->page[index_at(region, va)];
 }
 
+bool vmmi_pager_is_resident(const struct vmmi_region *region, vmm_addr_t va)
+{
+  return page_at(region, va)->state == VMMI_PAGER_RESIDENT;
+}
+
 bool vmmi_pager_shows(const struct vmmi_region *region, vmm_pte_t pte)
 {
   return region->object != NULL && region->object->pager != NULL &&
@@ -207,8 +212,8 @@ struct withdrawal {
 
 /* => the entry's slot if it shows page i, else NULL */
 static vmmi_pte_slot *showing_slot(const struct vmmi_pager *pager,
-                              const struct vmmi_region *region, uint32_t i,
-                              vmm_addr_t *va)
+                                   const struct vmmi_region *region, uint32_t i,
+                                   vmm_addr_t *va)
 {
   struct vmmi_pagetable *pt = &region->space->pt;
   struct vmmi_leaf *leaf;

@@ -135,7 +135,7 @@ static void wake(struct vmmi_wait *wait)
 
 /* => whether it may be unlinked */
 static bool complete_wait(struct vmmi_pager *pager, struct vmmi_wait *wait,
-                     bool filled, int error, unsigned reason)
+                          bool filled, int error, unsigned reason)
 {
   if (error != 0 && wait->error == 0) {
     wait->error = error;

@@ -1,7 +1,7 @@
 /*
  * A copy of the process that has copies of its spaces.  The gate is shut, so
- * nobody else is inside: no lock is held, nothing is half done.  Then, in three
- * parts that each module has its share in:
+ * nobody else is inside: no lock is held, nothing is half done.  Then, in four
+ * parts that each module may have a share in:
  *
  *   prepare  the parent copies what can't be shared, which may fail
  *   parent   it lets go of the copies, whether there is a child or not
@@ -84,7 +84,7 @@ static sigset_t end_alone(void)
   return vmmi_thread_self.mask;
 }
 
-/* ---- the three parts ---- */
+/* ---- the parts ---- */
 
 static int prepare_all(void)
 {

@@ -49,7 +49,7 @@ void vmmi_map_set_rights(struct vmm_space *space, struct vmmi_region *region,
 
 /* => space locked; whether the regions may have these rights */
 static int check_rights(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
-                         uint32_t rights)
+                        uint32_t rights)
 {
   const struct vmmi_region *first = vmmi_region_at(space->regions, va);
   bool device = first != NULL && vmmi_region_is_device(first);

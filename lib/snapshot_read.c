@@ -247,7 +247,7 @@ static int read_objects(struct vmmi_image *image, struct read_entries *entries)
 /* What depends on the object that the region shows is checked when that is
  * there. */
 static int check_read_region(const struct vmmi_image *image,
-                        const struct vmmi_region *region, vmm_addr_t after)
+                             const struct vmmi_region *region, vmm_addr_t after)
 {
   uint64_t nbytes = region->end - region->start;
 
@@ -351,8 +351,8 @@ static int check_run(const struct vmmi_image *image,
 
 /* => whether the run comes behind the last one */
 static bool is_past(const struct vmmi_image *image,
-                      const struct vmmi_image_run *last,
-                      const struct vmmi_image_run *run)
+                    const struct vmmi_image_run *last,
+                    const struct vmmi_image_run *run)
 {
   uint64_t unit = run->owner == 0 ? image->page_nbytes : VMMI_FILE_UNIT;
 

@@ -35,7 +35,7 @@ static bool empty_tag(vmm_addr_t *tag)
 
 /* => whether the entry had something to take */
 static bool take_tags(struct vmmi_tlb *tlb, struct vmm_tlb_entry *entry,
-                       vmm_addr_t va, vmm_addr_t end, bool all)
+                      vmm_addr_t va, vmm_addr_t end, bool all)
 {
   vmm_addr_t read = load_tag(&entry->read), write = load_tag(&entry->write);
   vmm_addr_t at = read != VMM_TLB_NONE ? read : write;

@@ -228,11 +228,11 @@ static int set_stack(struct vmm_hart *hart, vmm_addr_t top)
 
 /* ---- ranges ---- */
 
-/* => whether regions cover the range and each has these flags and rights, or,
- *    if flags is 0, none is VMM_SUPERVISOR.  -ENOMEM -EACCES */
-static int check_stack_regions(struct vmm_space *space, vmm_addr_t va,
-                               vmm_addr_t end, uint32_t supervisor,
-                               uint32_t rights)
+/* => 0 if regions cover the range and each has these rights, and is
+ *    VMM_SUPERVISOR, or, if supervisor is 0, is not.  -ENOMEM -EACCES
+ * => space locked */
+static int check_covered(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
+                         uint32_t supervisor, uint32_t rights)
 {
   while (va < end) {
     const struct vmmi_region *region = vmmi_region_at(space->regions, va);
@@ -280,7 +280,7 @@ static int check_stack(struct vmm_hart *hart, vmm_addr_t top, uint64_t nbytes)
   if (error != 0)
     return error;
   vmmi_space_lock_shared(hart->space);
-  error = check_stack_regions(hart->space, top - nbytes, top, VMM_SUPERVISOR,
+  error = check_covered(hart->space, top - nbytes, top, VMM_SUPERVISOR,
                         VMM_READ | VMM_WRITE);
   vmmi_space_unlock(hart->space);
   return error;
@@ -372,7 +372,7 @@ static int sync_stretch(struct vmmi_window *window,
 static int sync_range(struct vmm_hart *hart, vmm_addr_t va, vmm_addr_t end)
 {
   struct vmm_space *space = hart->space;
-  int error = check_stack_regions(space, va, end, 0, 0);
+  int error = check_covered(space, va, end, 0, 0);
   int changed = 0;
 
   while (error == 0 && va < end) {

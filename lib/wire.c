@@ -102,7 +102,7 @@ static void set_wired(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end,
 }
 
 static int change_wired(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes,
-                  bool wired)
+                        bool wired)
 {
   struct vmmi_cuts cuts = { .count = 0 };
   vmm_addr_t end = va + nbytes;
