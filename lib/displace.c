@@ -174,7 +174,8 @@ static int check_displace(const void *context, const void *pc, const void *insn,
   if (context == NULL || pc == NULL || insn == NULL || nbytes == 0)
     return vmmi_error(-EINVAL, "displace: no context, place or instruction", 0);
   if (vmmi_thread_self.displacer == NULL)
-    return vmmi_error(-ENOENT, "displace: this thread has no hart", 0);
+    return vmmi_error(-ENOENT, "displace: no hart, or it runs no guest thread",
+                      0);
   return 0;
 }
 

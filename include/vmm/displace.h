@@ -54,7 +54,7 @@ extern "C" {
  *
  * => signal-safe
  * -EINVAL   also: nbytes is 0
- * -ENOENT   this thread has no hart
+ * -ENOENT   this thread has no hart, or its hart runs no guest thread
  * -EILSEQ   no instruction begins there, or it is longer than nbytes
  * -ENOTSUP  one that can't run elsewhere (x86-64: breakpoints and interrupts,
  *           far transfers, iret, syscall and sysenter, xbegin and xabort,
