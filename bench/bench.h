@@ -25,8 +25,8 @@ typedef double bench_run(void *arg);
 
 /*
  * Measures ours and theirs in turns, rounds times each after one that does not
- * count; prints both medians and, as the ratio of ours, the median of the ratios
- * of each turn.
+ * count; prints both medians and, as the ratio of ours, the median of the
+ * ratios of each turn.
  */
 void bench_compare(const char *ours_name, bench_run *ours,
                    const char *theirs_name, bench_run *theirs, void *arg,

@@ -1,7 +1,7 @@
 /*
- * Memory without a window: a load by a TLB and by a call against a load through a
- * window, a copy of a page by a call against memcpy() there, and filling an entry
- * that the page table grants already.
+ * Memory without a window: a load by a TLB and by a call against a load through
+ * a window, a copy of a page by a call against memcpy() there, and filling an
+ * entry that the page table grants already.
  */
 #include <stdint.h>
 #include <string.h>
@@ -113,7 +113,8 @@ static struct vmm_space *make(uint32_t flags)
   options.size = 1u << 24;
   options.flags = flags;
   bench_need(vmm_space_create(&space, &options), "space");
-  bench_need(vmm_map_anon(space, AT, PAGES * PAGE, VMM_READ | VMM_WRITE), "map");
+  bench_need(vmm_map_anon(space, AT, PAGES * PAGE, VMM_READ | VMM_WRITE),
+             "map");
   bench_need(vmm_fill(space, AT, 1, PAGES * PAGE, NULL), "fill");
   return space;
 }

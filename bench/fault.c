@@ -1,7 +1,7 @@
 /*
- * A fault's cost: the first write to each page of a range that was made clean, in
- * an exact space, against handlers that do the same mprotect on memory of the same
- * kind (a shared mapping of a memfd), and against a first touch.
+ * A fault's cost: the first write to each page of a range that was made clean,
+ * in an exact space, against handlers that do the same mprotect on memory of
+ * the same kind (a shared mapping of a memfd), and against a first touch.
  */
 #define _GNU_SOURCE
 #include <signal.h>

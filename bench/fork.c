@@ -1,6 +1,6 @@
 /*
- * Copies: a write to a copy-on-write page against the kernel's own, a fork of a space
- * and a copy of the process against fork(), with 64 MiB resident.
+ * Copies: a write to a copy-on-write page against the kernel's own, a fork of a
+ * space and a copy of the process against fork(), with 64 MiB resident.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -170,7 +170,8 @@ int main(void)
 {
   set_up();
   bench_compare("fork: a copy-on-write fault of a space", cow_ours,
-                "fork: the kernel's, MAP_PRIVATE", cow_of_a_file, NULL, 9, "ns");
+                "fork: the kernel's, MAP_PRIVATE", cow_of_a_file, NULL, 9,
+                "ns");
   bench_compare("fork: a copy-on-write fault of a space", cow_ours,
                 "fork: the kernel's, after fork()", cow_after_fork, NULL, 9,
                 "ns");

@@ -1,7 +1,7 @@
 /*
- * What a guarded call costs where nothing faults: against sigsetjmp(), which keeps
- * the signal mask by a system call, against the one that doesn't, and against the
- * call alone.
+ * What a guarded call costs where nothing faults: against sigsetjmp(), which
+ * keeps the signal mask by a system call, against the one that doesn't, and
+ * against the call alone.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -47,7 +47,8 @@ static double run_guard_on(void *arg)
   struct vmm_fault fault;
 
   (void)arg;
-  measure(vmm_guard_call_on(stack, STACK_NBYTES, function, &counter, 0, &fault));
+  measure(vmm_guard_call_on(stack, STACK_NBYTES, function, &counter, 0,
+                            &fault));
 }
 
 static __attribute__((noinline)) void jump_call(int with_mask)

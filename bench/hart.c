@@ -1,7 +1,7 @@
 /*
  * Harts: what a switch of spaces costs where the tag is live, against one that
- * flushes; what a new mapping costs with 1, 4 and 16 harts, lazily and by shootdowns
- * (S1.13); and the first touch after it.
+ * flushes; what a new mapping costs with 1, 4 and 16 harts, lazily and by
+ * shootdowns (S1.13); and the first touch after it.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -85,12 +85,13 @@ static double with_flushes(void *arg)
 static void bench_switches(void)
 {
   struct switching s = { .hart = make_hart(0),
-                         .spaces = { make_space(TOUCHED), make_space(TOUCHED) } };
+                         .spaces = { make_space(TOUCHED),
+                                     make_space(TOUCHED) } };
 
   switch_spaces(&s, 4, 0);
   bench_compare("hart: switch, live tag, no page touched", with_tags,
-                "hart: switch, flush, no page touched", with_flushes, &s, ROUNDS,
-                "ns");
+                "hart: switch, flush, no page touched", with_flushes, &s,
+                ROUNDS, "ns");
   s.pages = TOUCHED;
   switch_spaces(&s, 4, 0);
   bench_compare("hart: switch, live tag, 16 pages touched", with_tags,

@@ -1,6 +1,6 @@
 /*
- * Mapping and unmapping many regions, in random order: the cost of a call should
- * grow no faster than the logarithm of their number.
+ * Mapping and unmapping many regions, in random order: the cost of a call
+ * should grow no faster than the logarithm of their number.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 /*
  * The library's own memory: what the process has of private memory beyond what
- * it had before, for pages that are mapped, touched, and touched one by one.  Guest
- * memory itself is shared memory and not counted.  Ratios are to the page.
+ * it had before, for pages that are mapped, touched, and touched one by one.
+ * Guest memory itself is shared memory and not counted.  Ratios are to the
+ * page.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
- * What an access of a device costs: by an instruction through a window, which is a
- * signal, a decoding and a callback, against a handler that does nothing but emulate
- * that one instruction; by a call, against a call that loads memory; and by a guest.
- * And what a store beside a watch costs.
+ * What an access of a device costs: by an instruction through a window, which
+ * is a signal, a decoding and a callback, against a handler that does nothing
+ * but emulate that one instruction; by a call, against a call that loads
+ * memory; and by a guest.  And what a store beside a watch costs.
  */
 #define _GNU_SOURCE
 #include <signal.h>

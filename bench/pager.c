@@ -48,8 +48,8 @@ static struct vmm_object *make_pager(uint32_t flags, uint64_t max_frames)
   return object;
 }
 
-/* => nanoseconds a page: of this thread, or of the clock on the wall where another
- *    one does the work */
+/* => nanoseconds a page: of this thread, or of the clock on the wall where
+ *    another one does the work */
 static double write_pages(double (*clock)(void))
 {
   char *at = vmm_space_base(space) + AT;
@@ -106,8 +106,8 @@ int main(void)
   page = (size_t)sysconf(_SC_PAGESIZE);
   bench_need(vmm_space_create(&space, &options), "vmm_space_create");
   bench_compare("pager: fault, inline", run_pager,
-                "pager: first touch of anonymous memory", run_anonymous, &in_line,
-                ROUNDS, "ns");
+                "pager: first touch of anonymous memory", run_anonymous,
+                &in_line, ROUNDS, "ns");
   bench_compare("pager: fault, by its thread", run_pager,
                 "pager: first touch again", run_anonymous, &by_thread, ROUNDS,
                 "ns");

@@ -1,10 +1,10 @@
 /*
- * Snapshots: restoring a space of 64 MiB after so many of its pages were written, at
- * random places, for the first time since the snapshot was taken, and again; the floor
- * is to copy as many pages from one array to another.  The write that puts a page
- * into a snapshot, against one that copies on write in the host.  And files: saving
- * against a copy of the file, both with fsync, and loading against reading it
- * into fresh memory.
+ * Snapshots: restoring a space of 64 MiB after so many of its pages were
+ * written, at random places, for the first time since the snapshot was taken,
+ * and again; the floor is to copy as many pages from one array to another.  The
+ * write that puts a page into a snapshot, against one that copies on write in
+ * the host.  And files: saving against a copy of the file, both with fsync, and
+ * loading against reading it into fresh memory.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,7 +80,8 @@ static double first_writes(void *arg)
   return start;
 }
 
-/* The same in the kernel: the first writes of a private mapping of shared memory. */
+/* The same in the kernel: the first writes of a private mapping of shared
+ * memory. */
 static double kernel_writes(void *arg)
 {
   unsigned n = *(unsigned *)arg;
@@ -91,7 +92,8 @@ static double kernel_writes(void *arg)
   if (file == NULL || fwrite(from, 1, NBYTES, file) != NBYTES ||
       fflush(file) != 0)
     exit(EXIT_FAILURE);
-  map = mmap(NULL, NBYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fileno(file), 0);
+  map = mmap(NULL, NBYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fileno(file),
+             0);
   if (map == MAP_FAILED)
     exit(EXIT_FAILURE);
   for (unsigned i = 0; i < n; i++) /* mapped for reading */
@@ -178,11 +180,13 @@ static void measure_files(void)
   take_anew();
   save_file(NULL);
   bench_compare("snapshot: save of 64 MiB", save_file,
-                "floor: copy of the file, with fsync", copy_file, NULL, 5, "ms");
+                "floor: copy of the file, with fsync", copy_file, NULL, 5,
+                "ms");
   vmm_snapshot_drop(snapshot);
   snapshot = NULL;
-  bench_compare("snapshot: load of 64 MiB", load_file, "floor: read of it into fresh memory",
-                read_file, NULL, 5, "ms");
+  bench_compare("snapshot: load of 64 MiB", load_file,
+                "floor: read of it into fresh memory", read_file, NULL, 5,
+                "ms");
   unlink(path);
   unlink(copy_path);
 }

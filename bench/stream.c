@@ -122,7 +122,8 @@ int main(void)
     return EXIT_FAILURE;
   touch_both(vmm_space_page_size(space));
   bench_compare("read in order: window", read_all_window,
-                "read in order: malloc", read_all_memory, NULL, ROUNDS, "ns/KiB");
+                "read in order: malloc", read_all_memory, NULL, ROUNDS,
+                "ns/KiB");
   bench_compare("write in order: window", write_all_window,
                 "write in order: malloc", write_all_memory, NULL, ROUNDS,
                 "ns/KiB");

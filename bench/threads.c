@@ -1,7 +1,7 @@
 /*
- * Threads that take first-touch faults at once, or revoke the right to write and fault
- * again, each in memory of its own, in one exact space.  The ratio is to what one
- * thread does.
+ * Threads that take first-touch faults at once, or revoke the right to write
+ * and fault again, each in memory of its own, in one exact space.  The ratio is
+ * to what one thread does.
  */
 #include <pthread.h>
 #include <stdio.h>

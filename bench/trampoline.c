@@ -1,8 +1,8 @@
 /*
- * Trampoline pages and displaced instructions: what an emulation costs that runs one
- * instruction from the page, and what it costs to step over a patch, against a
- * debugger's way, which is to take it out, to trap after one instruction, and to put
- * it back.
+ * Trampoline pages and displaced instructions: what an emulation costs that
+ * runs one instruction from the page, and what it costs to step over a patch,
+ * against a debugger's way, which is to take it out, to trap after one
+ * instruction, and to put it back.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -156,7 +156,8 @@ int main(void)
   bench_need(vmm_hart_set_space(hart, space, &base), "vmm_hart_set_space");
   own = vmm_hart_thread(hart);
   bench_compare("trampoline: push, run, complete", run_emulation,
-                "trampoline: the code alone", run_code_alone, NULL, ROUNDS, "ns");
+                "trampoline: the code alone", run_code_alone, NULL, ROUNDS,
+                "ns");
   make_function(&displaced, step_over);
   make_function(&single_stepped, step_once);
   make_function(&trapped, leave_out);

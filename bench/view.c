@@ -1,7 +1,7 @@
 /*
- * What entering the supervisor's view and leaving it again costs: against a call of
- * an empty function, and against the cheapest system call, which a switch of page
- * tables would need at least.
+ * What entering the supervisor's view and leaving it again costs: against a
+ * call of an empty function, and against the cheapest system call, which a
+ * switch of page tables would need at least.
  */
 #define _GNU_SOURCE
 #include <sys/syscall.h>

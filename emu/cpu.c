@@ -175,7 +175,8 @@ static int stop_at(struct vmm_cpu *cpu, struct vmm_cpu_exit *exit,
 }
 
 /* Runs one instruction, not kept, whose access is made by a call. */
-static enum vmmi_why run_by_calls(struct vmm_cpu *cpu, struct vmm_cpu_exit *exit)
+static enum vmmi_why run_by_calls(struct vmm_cpu *cpu,
+                                  struct vmm_cpu_exit *exit)
 {
   enum vmmi_way way = cpu->way;
   enum vmmi_why why = VMMI_STOP;

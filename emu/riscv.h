@@ -105,11 +105,12 @@ int vmmi_riscv_csr(struct vmm_cpu *cpu, unsigned csr, enum riscv_csr_write how,
 uint64_t vmmi_riscv_get(const struct vmm_cpu *cpu, unsigned reg);
 void vmmi_riscv_set(struct vmm_cpu *cpu, unsigned reg, uint64_t value);
 
-/* The access of op failed: whether it is to be made by calls (a device, a watched
- * page), and then makes it a slow op, which it stays while that is so.
+/* The access of op failed: whether it is to be made by calls (a device, a
+ * watched page), and then makes it a slow op, which it stays while that is so.
  * => the caller goes on with RISCV_SLOW */
 bool vmmi_riscv_is_slow(struct vmm_cpu *cpu, struct vmmi_op *op);
-/* Makes the access.  => false: it faults, vmm_fault_last() tells, nothing changed */
+/* Makes the access.  => false: it faults, vmm_fault_last() tells, nothing
+ * changed */
 bool vmmi_riscv_slow(struct vmm_cpu *cpu, struct vmmi_op *op);
 
 /* Fuses the ops [0, n), which do what codes (enum riscv_op) says; an extension
@@ -135,9 +136,10 @@ void vmmi_riscv_stop(struct vmm_cpu *cpu, const struct vmmi_op *op,
                      enum vmm_cpu_stop why, struct vmm_cpu_exit *exit);
 /* The access at op failed: in memory if its address is in the space. */
 void vmmi_riscv_stop_at_access(struct vmm_cpu *cpu, const struct vmmi_op *op,
-                               enum vmm_cpu_stop why, struct vmm_cpu_exit *exit);
+                               enum vmm_cpu_stop why,
+                               struct vmm_cpu_exit *exit);
 
-/* => the access that an instruction makes, VMM_READ, VMM_WRITE, or both for an AMO,
- *    and of how many bytes; 0: none */
+/* => the access that an instruction makes, VMM_READ, VMM_WRITE, or both for an
+ *    AMO, and of how many bytes; 0: none */
 unsigned vmmi_riscv_access(uint32_t raw, uint32_t *nbytes);
 #endif

@@ -1,6 +1,6 @@
 /*
- * The dispatch loop for one instruction whose access is made by a call: it crosses
- * into another page, or a TLB can't have an entry for it.
+ * The dispatch loop for one instruction whose access is made by a call: it
+ * crosses into another page, or a TLB can't have an entry for it.
  */
 #include "riscv_words.h"
 

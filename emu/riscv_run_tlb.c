@@ -1,7 +1,7 @@
 /*
- * The dispatch loop for a space without a window: an access looks into the cpu's TLB,
- * in a section that lasts as long as the loop runs.  Who asks for its end sets
- * cpu->pending, which ends the loop at the next taken exit.
+ * The dispatch loop for a space without a window: an access looks into the
+ * cpu's TLB, in a section that lasts as long as the loop runs.  Who asks for
+ * its end sets cpu->pending, which ends the loop at the next taken exit.
  */
 #include "riscv_words.h"
 

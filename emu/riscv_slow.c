@@ -1,8 +1,8 @@
 /*
- * Accesses that the window can't make, on pages of devices and on watched ones, are
- * made by calls: an op that met one becomes a slow op, so that it does not cost a
- * signal each time, until it meets plain memory again.  A run of ops that includes it
- * is taken apart.
+ * Accesses that the window can't make, on pages of devices and on watched ones,
+ * are made by calls: an op that met one becomes a slow op, so that it does not
+ * cost a signal each time, until it meets plain memory again.  A run of ops
+ * that includes it is taken apart.
  */
 #include "cpu.h"
 #include "riscv.h"
@@ -99,7 +99,8 @@ static bool store_conditional(const struct slow *slow)
 static uint64_t combine(unsigned how, uint64_t old, uint64_t operand,
                         unsigned nbytes)
 {
-  int64_t a = (int64_t)extend(old, nbytes), b = (int64_t)extend(operand, nbytes);
+  int64_t a = (int64_t)extend(old, nbytes);
+  int64_t b = (int64_t)extend(operand, nbytes);
 
   switch (how) {
   case AMO_ADD: return old + operand;

@@ -330,7 +330,8 @@ static bool add_page(struct builder *b, vmm_addr_t va)
 }
 
 /* The instruction at pc is watched: it runs alone, if it may.  => -EFAULT */
-static int tell_watch(struct builder *b, uint32_t raw, struct vmm_cpu_exit *exit)
+static int tell_watch(struct builder *b, uint32_t raw,
+                      struct vmm_cpu_exit *exit)
 {
   unsigned nbytes = vmmi_riscv_length((uint16_t)raw);
   int error = 0;

@@ -1,9 +1,9 @@
 /*
  * The words in which riscv_insns.def tells its semantics, and the arithmetic
- * behind them.  For riscv_loop.def alone: the words use the names of its functions'
- * variables (cpu, op, left), its words of memory, and labels (fault, misaligned,
- * jump, find, stopped, do_ILLEGAL).  Nothing is written before the last thing that may
- * fault.
+ * behind them.  For riscv_loop.def alone: the words use the names of its
+ * functions' variables (cpu, op, left), its words of memory, and labels (fault,
+ * misaligned, jump, find, stopped, do_ILLEGAL).  Nothing is written before the
+ * last thing that may fault.
  */
 #ifndef VMMI_RISCV_WORDS_H
 #define VMMI_RISCV_WORDS_H

@@ -1,10 +1,12 @@
 /*
- * Stepping over a patched instruction: a breakpoint lies over one instruction of
- * generated code, and stays there.  Whoever meets it is counted, and then executes
- * what stood there out of line, from a page of the guest thread that its hart runs.
+ * Stepping over a patched instruction: a breakpoint lies over one instruction
+ * of generated code, and stays there.  Whoever meets it is counted, and then
+ * executes what stood there out of line, from a page of the guest thread that
+ * its hart runs.
  *
- * What this costs beside the breakpoint itself is the writing of one instruction: no
- * second trap is taken, and no other thread runs past a breakpoint that was taken out.
+ * What this costs beside the breakpoint itself is the writing of one
+ * instruction: no second trap is taken, and no other thread runs past a
+ * breakpoint that was taken out.
  */
 #include <inttypes.h>
 #include <stdio.h>

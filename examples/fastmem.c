@@ -1,8 +1,8 @@
 /*
- * "Fastmem": how an emulator or a JIT reaches guest memory.  A load is one plain
- * instruction at base + address; 32-bit addresses can't leave the 4 GiB of the
- * space.  If nobody repairs its fault it goes on at a label, with every other
- * local variable intact, and the fault is a value to report.
+ * "Fastmem": how an emulator or a JIT reaches guest memory.  A load is one
+ * plain instruction at base + address; 32-bit addresses can't leave the 4 GiB
+ * of the space.  If nobody repairs its fault it goes on at a label, with every
+ * other local variable intact, and the fault is a value to report.
  *
  * The guest here is a list: each node is { next, value }, and the last node's
  * next is 0, where nothing is mapped.

@@ -1,6 +1,6 @@
 /*
- * The first program of README: an address space of 4 GiB, some memory in it, and
- * a string in the memory.  It is C and C++.
+ * The first program of README: an address space of 4 GiB, some memory in it,
+ * and a string in the memory.  It is C and C++.
  */
 #include <stdio.h>
 #include <string.h>

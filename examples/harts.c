@@ -1,7 +1,7 @@
 /*
- * Harts: one thread runs many guest processes in turns, each in a space of its own.
- * Its hart keeps a window for each of the last few, so that going back to one of them
- * costs no system call and no new faults.
+ * Harts: one thread runs many guest processes in turns, each in a space of its
+ * own.  Its hart keeps a window for each of the last few, so that going back to
+ * one of them costs no system call and no new faults.
  */
 #include <stdio.h>
 #include <vmm/vmm.h>
@@ -16,7 +16,8 @@ static int report(const char *what)
   return 1;
 }
 
-/* What a process does when its turn comes: base is where its memory is, for now. */
+/* What a process does when its turn comes: base is where its memory is, for
+ * now. */
 static unsigned run(char *base)
 {
   volatile unsigned *counter = (volatile unsigned *)(base + COUNTER);

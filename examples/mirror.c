@@ -1,7 +1,7 @@
 /*
- * A ring buffer without a seam: one object is mapped twice, end to end, so that a
- * record which runs over the end of the first mapping goes on at its beginning.
- * All mappings of an object show the same bytes.
+ * A ring buffer without a seam: one object is mapped twice, end to end, so that
+ * a record which runs over the end of the first mapping goes on at its
+ * beginning.  All mappings of an object show the same bytes.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /*
- * A device in guest memory: a serial port of two registers, reached as memory is, by
- * plain C through the window.  libvmm-mmio decodes the instruction that met it.
+ * A device in guest memory: a serial port of two registers, reached as memory
+ * is, by plain C through the window.  libvmm-mmio decodes the instruction that
+ * met it.
  *
  *   0  data    a byte stored is sent
  *   4  status  1: ready to send; every third look it is busy
@@ -18,7 +19,8 @@ struct port {
   unsigned looks;
 };
 
-/* Callbacks of code that touches a window run in signal context: no stdio here. */
+/* Callbacks of code that touches a window run in signal context: no stdio
+ * here. */
 static int load(struct vmm_object *device, uint64_t offset, void *value,
                 uint32_t nbytes, void *arg)
 {

@@ -1,7 +1,7 @@
 /*
  * Paging to a file: guest memory that is larger than what may be resident, and
- * that is still there the next time.  The pager's callbacks are plain pread() and
- * pwrite(), since they run on a thread of the pager's own.
+ * that is still there the next time.  The pager's callbacks are plain pread()
+ * and pwrite(), since they run on a thread of the pager's own.
  */
 #define _GNU_SOURCE
 #include <errno.h>

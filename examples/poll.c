@@ -1,7 +1,8 @@
 /*
- * Stopping generated code: its loops read a page of guest memory that is there for
- * that alone, one load a round.  Whoever wants the guest to stop takes the rights
- * of this page, from any thread, and the next round ends the guarded call.
+ * Stopping generated code: its loops read a page of guest memory that is there
+ * for that alone, one load a round.  Whoever wants the guest to stop takes the
+ * rights of this page, from any thread, and the next round ends the guarded
+ * call.
  *
  * The guest here is C for the sake of an example: a loop that never ends.
  */
@@ -38,8 +39,8 @@ static void *stop_guest(void *arg)
   while (rounds < 100)
     if (vmm_load(guest->space, DATA, &rounds, sizeof(rounds)) != 0)
       return arg;
-  return vmm_protect(guest->space, POLL, vmm_space_page_size(guest->space), 0) ==
-                 0
+  return vmm_protect(guest->space, POLL, vmm_space_page_size(guest->space),
+                     0) == 0
              ? NULL
              : arg;
 }

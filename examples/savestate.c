@@ -1,6 +1,6 @@
 /*
- * A save state: a snapshot of the whole machine goes into a file while it runs on,
- * and another machine goes on from it later.
+ * A save state: a snapshot of the whole machine goes into a file while it runs
+ * on, and another machine goes on from it later.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
- * Memory without a window, as an interpreter reaches it: a TLB by software finds the
- * host's memory in a few instructions; what it does not have is filled, and what it
- * can't have is done by a call.
+ * Memory without a window, as an interpreter reaches it: a TLB by software
+ * finds the host's memory in a few instructions; what it does not have is
+ * filled, and what it can't have is done by a call.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,7 +68,8 @@ int main(void)
 
   store32(tlb, space, MEMORY + 4094, 0x01020304);
   if (store32(tlb, space, 0x80000, 1) != 0 && vmm_fault_last(&fault) == 0)
-    printf("0x%" PRIx64 ": %s\n", fault.va, vmm_fault_reason_name(fault.reason));
+    printf("0x%" PRIx64 ": %s\n", fault.va,
+           vmm_fault_reason_name(fault.reason));
   vmm_tlb_destroy(tlb);
   vmm_space_destroy(space);
   return 0;

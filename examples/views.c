@@ -1,7 +1,8 @@
 /*
- * Two views of one space: code of the guest's, which runs on the user base, can't
- * reach the supervisor's memory, whatever it computes; what serves its calls finds
- * the frame that was pushed at the entry on its own stack, and nothing was copied.
+ * Two views of one space: code of the guest's, which runs on the user base,
+ * can't reach the supervisor's memory, whatever it computes; what serves its
+ * calls finds the frame that was pushed at the entry on its own stack, and
+ * nothing was copied.
  */
 #include <stdio.h>
 #include <string.h>
@@ -28,8 +29,8 @@ denied:
   return -1;
 }
 
-/* The guest makes a call: still in its view, the entry code pushes what is to be
- * kept; then the supervisor's view, and the same bytes on the same stack. */
+/* The guest makes a call: still in its view, the entry code pushes what is to
+ * be kept; then the supervisor's view, and the same bytes on the same stack. */
 static void call_supervisor(struct vmm_views *views, unsigned number)
 {
   struct frame frame = { USER + 0x40, number };
@@ -55,7 +56,7 @@ static int run(struct vmm_space *space, struct vmm_hart *hart)
       vmm_hart_set_space(hart, space, &user) != 0 ||
       vmm_hart_set_stack(hart, STACK_TOP, 2 * PAGE) != 0)
     return -1;
-  views->base[SUPERVISOR] = 's'; /* it is the supervisor's view that is active */
+  views->base[SUPERVISOR] = 's'; /* the supervisor's view is active */
   user[USER] = 'u';
 
   vmm_view_leave(views);

@@ -1,7 +1,8 @@
 /*
- * Watchpoints, for a debugger: who writes this variable of the guest?  Each store to
- * its bytes is told, with the value, while what lies beside it in the page only gets
- * slower; and a store that must not be is refused before it happens.
+ * Watchpoints, for a debugger: who writes this variable of the guest?  Each
+ * store to its bytes is told, with the value, while what lies beside it in the
+ * page only gets slower; and a store that must not be is refused before it
+ * happens.
  *
  * Accesses here are calls, as a debugger's own guest would make them; with
  * libvmm-mmio plain stores through the window are told as well.
