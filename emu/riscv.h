@@ -24,7 +24,7 @@ enum riscv_op {
                                 extension's value */
   RISCV_RESOLVE,             /* an extension that is not linked */
   RISCV_ILLEGAL,
-  RISCV_SLOW,                /* a load, store or atomic by calls (riscv_slow.c) */
+  RISCV_SLOW,                /* an access by calls (riscv_slow.c) */
   RISCV_OPS,
   /* runs of them (riscv_fused.def) */
   RISCV_BEFORE_FUSED = RISCV_OPS - 1,

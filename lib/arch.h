@@ -73,7 +73,7 @@ struct vmmi_arch_displaced {
   uint8_t length;    /* of the instruction where it belongs */
   uint8_t done, restored;
   uint8_t nbytes;    /* of what runs in its place */
-  bool traps;        /* ends with a trap at done, for vmmi_arch_displace_trap() */
+  bool traps;        /* by a trap at done, for vmmi_arch_displace_trap() */
   bool calls;        /* ... and then calls */
 };
 /* The most that runs in an instruction's place, in bytes. */

@@ -8,7 +8,8 @@
  *   jmp, jcc, loop      done in the context
  *   call                push of the return address from such a register, and a
  *                       jump
- *   call, jmp *memory   a load to such a register, and a trap; the rest is then known
+ *   call, jmp *memory   a load to such a register, and a trap; then the
+ *                       rest is known
  *   ret, jmp *register  as they are
  *
  * That register is rsi, rdi or rbp: no instruction with a memory operand of its

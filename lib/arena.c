@@ -232,7 +232,8 @@ static void run_unhold(uint64_t frame, uint32_t count)
   if (atomic_fetch_sub_explicit(&arena.live[run], count,
                                 memory_order_acq_rel) != count)
     return;
-  if (vmmi_os_page_shift() > VMMI_FRAME_SHIFT) /* what was zeroed piece by piece */
+  /* what was zeroed piece by piece */
+  if (vmmi_os_page_shift() > VMMI_FRAME_SHIFT)
     vmmi_os_memory_punch(arena.fd, (uint64_t)run << VMMI_CHUNK_SHIFT,
                          VMMI_CHUNK_SIZE);
   lock_arena();

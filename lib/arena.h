@@ -41,9 +41,9 @@ struct vmmi_frame {
 
 /*
  *   31 30    20 19                 0
- *  +--+--------+--------------------+   C     decoded somewhere: nobody may write
- *  | C| churn  | pins for writing   |         silently
- *  +--+--------+--------------------+   churn how often that was in vain (code.c)
+ *  +--+--------+--------------------+  C      decoded somewhere: nobody may
+ *  | C| churn  | pins for writing   |         write silently
+ *  +--+--------+--------------------+  churn  how often it was in vain (code.c)
  */
 #define VMMI_FRAME_CODE ((uint32_t)1 << 31)
 #define VMMI_FRAME_PINS (((uint32_t)1 << 20) - 1)

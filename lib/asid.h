@@ -3,10 +3,12 @@
  * gave:
  *
  *    63                    bits bits-1      0
- *   +---------------------------+------------+   0 means none; the first is 1 << bits.
- *   |        generation         |    tag     |   When the tag wraps, the next
- *   +---------------------------+------------+   generation begins: what was given
- *                                                before is no longer live.
+ *   +---------------------------+------------+
+ *   |        generation         |    tag     |
+ *   +---------------------------+------------+
+ *
+ * 0 means none; the first is 1 << bits.  When the tag wraps, the next
+ * generation begins: what was given before is no longer live.
  *
  * They are what Linux calls contexts (arch/mips mmu_context.h).  Layer 0.
  */

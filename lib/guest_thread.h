@@ -19,7 +19,7 @@ struct vmmi_displacer;
 
 /* An emulation under way; its place in the page is that in the array. */
 struct vmmi_emulation {
-  vmm_addr_t pc, trap_pc; /* guest addresses of the instruction and of its trap */
+  vmm_addr_t pc, trap_pc; /* guest addresses of the code and of its trap */
   vmm_addr_t branch_pc, continuation_pc;
 };
 
@@ -27,10 +27,10 @@ struct vmm_guest_thread {
   _Atomic unsigned magic;           /* VMMI_GUEST_THREAD_MAGIC while it lives */
   _Atomic(struct vmm_hart *) hart;  /* that runs it, or NULL */
   struct vmm_hart *owner;           /* (c) whose own it is, or NULL */
-  _Atomic uint64_t page;            /* (a) the run whose first page is its trampoline
-                                       page; 0: not taken yet */
-  vmm_addr_t stack;                 /* the supervisor stack, in the space that its */
-  uint64_t stack_nbytes;            /* ... hart runs; 0: none */
+  _Atomic uint64_t page;            /* (a) the run whose first page is its
+                                       trampoline page; 0: not taken yet */
+  vmm_addr_t stack;                 /* the supervisor stack, in the space */
+  uint64_t stack_nbytes;            /* ... that its hart runs; 0: none */
   vmm_addr_t sp;                    /* where it left that */
   struct vmmi_displacer *displacer; /* (c) */
   _Atomic unsigned depth;           /* emulations that are owned */

@@ -3,7 +3,8 @@
  * and read by it alone.  Others read what is atomic, at any time: records of
  * harts are reused for nothing else.
  *
- *   hart -> tag -> window     window_table: space, hart -> context (generation, tag)
+ *   hart -> tag -> window
+ *   window_table: space, hart -> context (generation, tag)
  *
  * A tag that was given has a window over its space, until the next generation
  * begins or the space is destroyed.
@@ -30,7 +31,7 @@ struct vmmi_hart_counters {
   _Atomic uint64_t switches, live, tags, rollovers, flushes, flushed;
   _Atomic uint64_t negatives, refused, retries;
   _Atomic uint64_t marks, shootdowns; /* by anybody */
-  _Atomic uint64_t closed_calls; /* host calls on windows that it has no longer */
+  _Atomic uint64_t closed_calls; /* host calls on windows that are gone */
 };
 
 struct vmm_hart {

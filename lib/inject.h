@@ -26,7 +26,7 @@ enum vmmi_step {
   VMMI_STEP_DROPPED,   /* nobody shows it; its bytes are there */
   /* of new mappings (lazy.c): */
   VMMI_STEP_MARK_TAKEN, /* a fault has taken a mark; no lock is held */
-  VMMI_STEP_MARKING,   /* a window is about to be; the space locked, exclusively */
+  VMMI_STEP_MARKING,   /* a window is about to be; space locked exclusively */
   /* with the window's lock held */
   VMMI_STEP_SHOWING, /* it says whose trampoline page it is about to show */
 };

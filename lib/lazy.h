@@ -9,8 +9,8 @@
  * up, drops the invalid entries, installs what is pending of what the page
  * table grants, and only then is resolved: one free retry for each mark.
  *
- *   mark   31 first 0 31 beyond the last 0  in units of the space's size / 2^31, or
- *          of its page; 0: not marked
+ *   mark   31 first 0 31 beyond the last 0
+ *          in units of the space's size / 2^31, or of its page; 0: not marked
  *
  * The order: the region is there, then the mark; the mark is taken, then
  * invalid entries are dropped, then regions are looked up.  An entry is

@@ -27,12 +27,12 @@ struct vmm_object {
   int fd;               /* (c) -1: runs of the arena */
   uint64_t fd_offset;   /* (c) of byte 0, in fd */
   uint64_t extent;      /* (c) first frame, if fd >= 0 */
-  uint64_t *runs;       /* (o) first frame + 1 of each chunk, if fd < 0; 0: none */
+  uint64_t *runs;       /* (o) each chunk's first frame + 1, if fd < 0; or 0 */
   bool readonly;        /* (c) no shared writing */
   bool exported;        /* (c) zero-filled memory with a descriptor */
   struct vmmi_pager *pager; /* (c) that gives its bytes; or NULL */
-  void (*end)(struct vmm_object *object); /* (c) the last hold has gone; or NULL */
-  struct vmm_device_options *device; /* (c) callbacks in place of bytes; or NULL */
+  void (*end)(struct vmm_object *object); /* (c) no hold is left; or NULL */
+  struct vmm_device_options *device; /* (c) not bytes, but callbacks */
   pthread_mutex_t lock;
   struct vmmi_region *regions; /* (o) that map it, by object_next */
   struct vmm_tracker *trackers; /* (o) on it, by object_next */

@@ -262,7 +262,8 @@ static void mark(const struct work *work, unsigned access)
   vmm_pte_t rights = vmmi_pte_rights(work->region->rights);
   vmm_pte_t pte = atomic_load(work->slot);
   uint64_t frame = vmm_pte_frame(pte);
-  bool fault = vmmi_code_is(frame, work->space->page_frames); /* before a write */
+  /* before a write */
+  bool fault = vmmi_code_is(frame, work->space->page_frames);
   vmm_pte_t next;
 
   if (vmmi_pager_shows(work->region, pte))

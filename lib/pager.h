@@ -70,7 +70,7 @@ struct vmmi_wait {
   unsigned reason;
   _Atomic uint32_t word;    /* what it sleeps on */
   struct vmm_waiter *thread;
-  struct vmm_waiter *owner; /* (graph) whom it waits for; NULL: nobody any more */
+  struct vmm_waiter *owner; /* (graph) whom it waits for; NULL: nobody */
   struct vmmi_wait *outer;  /* (graph) of the thread */
   struct vmmi_wait *next;   /* of the pager */
 };
@@ -89,7 +89,7 @@ struct vmmi_pager {
   struct vmmi_wait *waits;          /* (o) */
   struct vmmi_pager_call *calls;    /* (o) */
   bool ending, joined;              /* (o) somebody waits for the thread */
-  _Atomic uint32_t bell;            /* rung when the thread has something to do */
+  _Atomic uint32_t bell;            /* rung when the thread has work */
   pthread_t thread;                 /* (c) without VMM_PAGER_INLINE */
   struct vmm_waiter *service;       /* (c) the thread's own; NULL: inline */
   struct vmmi_pager *next_dead;

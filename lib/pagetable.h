@@ -22,7 +22,7 @@ typedef _Atomic vmm_pte_t vmmi_pte_slot;
 
 struct vmmi_leaf {
   _Atomic uint64_t run; /* first frame of its run, VMMI_NO_RUN (leaf lock) */
-  struct vmmi_log *log; /* what snapshots have of it, newest first (leaf lock) */
+  struct vmmi_log *log; /* what snapshots have of it, newest first (leaf) */
   vmmi_pte_slot pte[];  /* VMMI_CHUNK_SIZE >> page shift of them */
 };
 

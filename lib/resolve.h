@@ -13,8 +13,8 @@ enum {
   VMMI_RESOLVE_FORCE = 1 << 2,   /* a debugger's: private pages need no right */
   VMMI_RESOLVE_WIRE = 1 << 3,    /* fail where the budget can't hold it */
   VMMI_RESOLVE_HOLD = 1 << 4,    /* keep a pager's page: vmmi_pager_unhold() */
-  VMMI_RESOLVE_USER = 1 << 6,    /* by a user's view, though no window is given */
-  VMMI_RESOLVE_LOOK = 1 << 5,    /* a call follows, and counts, if it is for software */
+  VMMI_RESOLVE_LOOK = 1 << 5,    /* if it is for software, a call follows */
+  VMMI_RESOLVE_USER = 1 << 6,    /* by a user's view, without its window */
 };
 
 /* Beside 0 and errors: the page is a device's, which has no frame; nothing was
@@ -27,18 +27,18 @@ struct vmmi_request {
   vmm_addr_t va;
   unsigned access;            /* VMM_READ, VMM_WRITE or VMM_EXEC */
   unsigned flags;             /* VMMI_RESOLVE_* */
-  uint32_t nbytes;            /* of the access, for the fault record; 0: unknown */
+  uint32_t nbytes;            /* of the access, for its record; 0: unknown */
 
   /* out */
   uint64_t frame;             /* of the page, if 0 is returned */
   struct vmmi_region *region; /* that holds it; while the space is locked */
-  bool cacheable;             /* VMM_EXEC: writers will tell before they write */
+  bool cacheable;             /* VMM_EXEC: writers tell before they write */
   bool silent;                /* the entry granted the access already */
   bool held;                  /* VMMI_RESOLVE_HOLD: the page is a pager's */
   bool waited;                /* for a pager: the lock was dropped meanwhile */
-  bool software;              /* a watch denies it to windows: 0 is returned, and
-                                 the access is to be performed by the alias */
-  bool unchanged;             /* ... and the window too: nothing was to be repaired */
+  bool software;              /* a watch denies it to windows: 0 is returned,
+                                 and it is to be performed by the alias */
+  bool unchanged;             /* ... and the window: nothing was repaired */
   unsigned reason;            /* enum vmm_fault_reason, else */
   void *cookie;               /* the region's */
   vmm_fault_handler *handler; /* the region's, else the space's, or NULL */

@@ -442,7 +442,7 @@ int vmm_handle_signal(int signal, void *info, void *context)
 
   if (!vmmi_signal_is_ours(signal))
     return 0;
-  vmmi_thread_async_signals(&ours); /* and the synchronous ones are not blocked */
+  vmmi_thread_async_signals(&ours); /* the synchronous ones are not blocked */
   pthread_sigmask(SIG_SETMASK, &ours, &theirs);
   done = handle(signal, info, context);
   pthread_sigmask(SIG_SETMASK, &theirs, NULL);

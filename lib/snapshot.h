@@ -24,7 +24,7 @@ struct vmm_snapshot {
   struct vmm_space *space;         /* (c) */
   struct vmm_snapshot *older;      /* (s) */
   uint64_t number;                 /* (c) higher than those of older ones */
-  struct vmmi_region *regions;     /* (c) copies, ascending by right, unlinked */
+  struct vmmi_region *regions;     /* (c) copies, ascending by right */
   _Atomic(struct vmmi_log *) logs; /* by next; faults push */
 };
 

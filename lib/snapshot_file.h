@@ -5,22 +5,23 @@
  *      0 +---------------------+
  *        | header              | 4096 bytes, zeros beyond what is drawn below
  *   4096 +---------------------+
- *        | bytes of run 0      |  whole units, one run after another; a unit of zeros
- *        | bytes of run 1 ...  |  is a hole in the file, if the disk has holes
+ *        | bytes of run 0      | whole units, one run after another; a unit
+ *        | bytes of run 1 ...  | of zeros is a hole, if the disk has holes
  * tables +---------------------+
  *        | objects             | 288 bytes each
  *        | regions             |  64 bytes each, ascending, not overlapping
  *        | runs                |  32 bytes each, ascending by owner and start
  *    end +---------------------+
  *
- * header   0 magic "vmm\x89snap"      8 version           12 sum of the rest of it
+ * header   0 magic "vmm\x89snap"      8 version           12 sum of the rest
  *         16 bytes of the space      24 bytes of a page
  *         32 end                     40 tables
  *         48 objects (4)  regions (4)                     56 runs
  *         64 sum of the tables (4)
  * object   0 bytes                    8 kind (4)  flags (4)
  *         16 zeros (16)              32 name (256), zeros behind it
- * region   0 start                    8 bytes             16 offset in object or mapping
+ * region   0 start                    8 bytes
+ *         16 offset in its object, or in the mapping
  *         24 cookie                  32 object + 1, or 0 (4)   rights (4)
  *         40 flags (4)  mapping (4)  48 zeros (16)
  * run      0 start                    8 owner: object + 1, or 0: the space (4)
@@ -117,7 +118,7 @@ uint8_t *vmmi_file_table_add(struct vmmi_file_table *table, size_t nbytes);
 
 struct vmmi_file_writer {
   int fd, folder;   /* descriptors */
-  char *path;       /* of the file that is written; NULL: it has another name now */
+  char *path;       /* of the file that is written; NULL: it was renamed */
   uint64_t nbytes;  /* of the file so far */
   uint64_t nruns;
   struct vmmi_file_table runs;
@@ -165,7 +166,7 @@ struct vmmi_image {
   struct vmmi_region *regions; /* by right; their serial numbers begin at 0; the
                                 * number of the object is in priority */
   struct vmmi_image_run *runs;
-  struct vmmi_pagetable pt;    /* of private memory: frames of runs of its own */
+  struct vmmi_pagetable pt;    /* of private memory: frames of its own runs */
   bool has_pt;
   char *bytes;                 /* of one run, in between */
   uint64_t npages;             /* in it */

@@ -38,8 +38,8 @@ struct page {
   struct vmmi_region *region; /* NULL if no private memory is mapped there */
   uint64_t record;
   bool own;   /* its frame is nobody else's but a pin's */
-  bool keeps; /* so does the latest log its copy, unless the page is withdrawn */
-  bool stays; /* it may be written without a fault: wired, or pinned for writing */
+  bool keeps; /* the latest log keeps its copy, unless it is withdrawn */
+  bool stays; /* it may be written without a fault: wired or pinned */
 };
 
 /* => whether record i is what the page held at the snapshot */

@@ -55,7 +55,7 @@ struct vmm_space {
   pthread_mutex_t leaf_locks[VMMI_LEAF_LOCKS]; /* by chunk number */
 
   struct vmmi_window window;   /* the shared one */
-  _Atomic(struct vmmi_window_table *) table; /* harts' windows; NULL: never any */
+  _Atomic(struct vmmi_window_table *) table; /* harts'; NULL: never any */
 
   pthread_mutex_t tlb_lock;
   _Atomic(struct vmmi_tlb *) tlbs; /* changed with tlb_lock */
@@ -66,7 +66,7 @@ struct vmm_space {
   _Atomic(struct vmm_tracker *) trackers[VMMI_TRACKERS];
 
   struct vmm_snapshot *snapshots; /* (s) the latest first */
-  _Atomic(struct vmm_watch *) watches; /* (s) a tree; NULL may be seen unlocked */
+  _Atomic(struct vmm_watch *) watches; /* (s) tree; NULL: seen unlocked too */
 
   pthread_mutex_t notify_lock;
   struct vmm_notifier *notifiers; /* (n) */

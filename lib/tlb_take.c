@@ -29,7 +29,8 @@ static vmm_addr_t load_tag(const vmm_addr_t *tag)
 
 static bool empty_tag(vmm_addr_t *tag)
 {
-  __atomic_store_n(tag, VMM_TLB_NONE, __ATOMIC_RELAXED); /* await_owner() orders it */
+  /* relaxed: await_owner() orders it */
+  __atomic_store_n(tag, VMM_TLB_NONE, __ATOMIC_RELAXED);
   return true;
 }
 

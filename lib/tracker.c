@@ -115,7 +115,8 @@ int vmmi_tracker_reserve(struct vmm_space *space)
     if (tracker == NULL)
       continue;
     pthread_mutex_lock(&tracker->lock);
-    error = vmmi_residue_reserve(&tracker->residue, 2); /* a move has two ends */
+    /* a move has two ends */
+    error = vmmi_residue_reserve(&tracker->residue, 2);
     pthread_mutex_unlock(&tracker->lock);
     if (error != 0)
       return vmmi_error(error, "tracker: malloc", ENOMEM);

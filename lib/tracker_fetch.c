@@ -304,8 +304,9 @@ static int check_look(const struct vmm_tracker *tracker, uint64_t start,
   return vmmi_thread_check_process();
 }
 
-/* What is cleared of a part of a larger page leaves the rest, for which a residue
- * with room for one range can always do.  -ENOMEM  => the object is locked */
+/* What is cleared of a part of a larger page leaves the rest, for which a
+ * residue with room for one range can always do.  -ENOMEM
+ * => the object is locked */
 static int reserve_rest(struct vmm_tracker *tracker)
 {
   int error;

@@ -3,8 +3,8 @@
  *
  *   page   0          64         128
  *          +----------+----------+-----
- *          | code     | code     |        emulation i is in place i; depth of them
- *          | trap     | trap     |        are owned, the last one the innermost
+ *          | code     | code     |   emulation i is in place i; depth of them
+ *          | trap     | trap     |   are owned, the last one the innermost
  *          +----------+----------+-----
  *
  * One host thread at a time uses them, but a handler of its may come between

@@ -40,8 +40,8 @@ enum vmmi_view { VMMI_VIEW_SUPERVISOR, VMMI_VIEW_USER, VMMI_VIEWS };
 
 struct vmmi_window {
   char *base;                   /* (c) host address of guest address 0 */
-  _Atomic(struct vmm_space *) space; /* (c) of a space's own; else (w), NULL: none */
-  _Atomic(struct vmm_hart *) hart;   /* (c) NULL: the space's own, the shared one */
+  _Atomic(struct vmm_space *) space; /* (c) of a space's own; else (w) */
+  _Atomic(struct vmm_hart *) hart;   /* (c) NULL: the space's own, shared */
   enum vmmi_view view;          /* (c) */
   unsigned place;               /* (c) of a hart's, in the tables of spaces */
   const struct vmmi_backend *backend; /* (c) */
@@ -54,10 +54,10 @@ struct vmmi_window {
   uint64_t wired;               /* (w) pages */
   _Atomic uint64_t pieces;      /* host mappings at most; changed by (w) */
   _Atomic uint64_t changes;     /* of the record, counted: livelock */
-  _Atomic uint64_t trampoline;  /* the guest thread's page that it may show; 0: none */
+  _Atomic uint64_t trampoline;  /* a guest thread's page that it may show */
   vmm_addr_t trampoline_va;     /* (w) and where */
-  void *entry_stack;            /* (w) alias of what its entry area shows as stack */
-  struct vmmi_lazy *lazy;       /* (c) its invalid entries; NULL: it holds none */
+  void *entry_stack;            /* (w) alias of the stack in its entry area */
+  struct vmmi_lazy *lazy;       /* (c) its invalid entries; NULL: none */
   struct vmmi_window *next_free; /* of windows that no hart has */
 };
 

@@ -97,7 +97,7 @@ int vmmi_window_each(struct vmm_space *space,
 /* ---- records of windows ---- */
 
 static pthread_mutex_t window_list_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct vmmi_window *free_windows[2]; /* without and with invalid entries */
+static struct vmmi_window *free_windows[2]; /* without, with invalid entries */
 
 struct vmmi_window *vmmi_window_get(bool holds)
 {

@@ -26,9 +26,9 @@
 
 struct vmmi_window_table {
   _Atomic uint64_t used[VMMI_PLACE_WORDS];  /* places that have a window, */
-  _Atomic uint64_t holds[VMMI_PLACE_WORDS]; /* ... which holds invalid entries */
+  _Atomic uint64_t holds[VMMI_PLACE_WORDS]; /* ... with invalid entries */
   _Atomic(struct vmmi_window *) window[VMMI_PLACES];
-  _Atomic uint64_t context[VMMI_HARTS]; /* the hart's ASID of the space; 0: none */
+  _Atomic uint64_t context[VMMI_HARTS]; /* harts' ASIDs of the space; or 0 */
 };
 
 /* => the space's table, made if there is none; NULL without memory

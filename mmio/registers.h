@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 struct vmmi_register {
-  uint8_t number; /* as encoded: 0 rax, 1 rcx, 2 rdx, 3 rbx, 4 rsp ...; of an XMM */
+  uint8_t number; /* as encoded: 0 rax, 1 rcx, 2 rdx ...; of an XMM register */
   uint8_t nbytes; /* 1, 2, 4, 8; 16: an XMM register */
   bool high;      /* ah, ch, dh, bh: number is that of the whole register */
   bool vector;
