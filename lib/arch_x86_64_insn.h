@@ -11,7 +11,7 @@ struct vmmi_x86_insn {
   const uint8_t *code;
   size_t nbytes;     /* readable at code */
   size_t at;         /* of them read; in the end its length */
-  uint8_t map;       /* of the opcode: 0; 1 0F; 2 0F 38; 3 0F 3A; more: vectors */
+  uint8_t map;       /* of the opcode: 0; 1 0F; 2 0F 38; 3 0F 3A; vectors' */
   uint8_t opcode;
   uint8_t modrm;
   uint8_t modrm_at;  /* 0: it has none */

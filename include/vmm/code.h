@@ -21,7 +21,8 @@ extern "C" {
  *    keep them; 2 if one of the bytes is watched for VMM_EXEC (<vmm/watch.h>):
  *    the same, and call vmm_watch_execute() each time before the instruction
  *    runs
- * -EFAULT -ENOMEM -EIO  as in <vmm/access.h>; vmm_fault_last() tells the rest
+ * -EFAULT -ENOMEM -EIO  as in <vmm/access.h>, and a pager's errors;
+ *          vmm_fault_last() tells the rest
  * -EINVAL  the bytes lie in two pages; to lies in a window
  */
 VMM_API int vmm_fetch(struct vmm_space *space, vmm_addr_t va, void *to,

@@ -39,7 +39,7 @@ VMM_API void *vmm_debug_ptr(struct vmm_space *space, vmm_addr_t va);
  * vmm_copyout().
  *
  * -EFAULT  nothing is mapped there, or memory that is shared and not writable
- * -ENOMEM -EIO  as in <vmm/access.h>
+ * -ENOMEM -EIO  as in <vmm/access.h>, and a pager's errors
  */
 VMM_API int vmm_debug_write(struct vmm_space *space, vmm_addr_t to,
                             const void *from, size_t nbytes, size_t *left);

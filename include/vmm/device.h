@@ -55,9 +55,9 @@ struct vmm_device_options {
 };
 
 /*
- * Makes a device of nbytes, a multiple of 4096.  It is mapped as any
- * object (vmm_map), at several places and in several spaces if wanted;
- * VMM_WRITE may go without VMM_READ.  VMM_EXEC, VMM_PRIVATE and VMM_WIRED are
+ * Makes a device of nbytes, a multiple of 4096.  It is mapped as any object
+ * (vmm_map), at several places and in several spaces if wanted; VMM_WRITE
+ * may go without VMM_READ.  VMM_EXEC, VMM_PRIVATE and VMM_WIRED are
  * -ENOTSUP.
  *
  * -EINVAL  also: no callback, another size

@@ -41,7 +41,8 @@ struct vmm_map_options {
  *          VMM_PRIVATE or VMM_WIRED
  * -ENOSPC  the object's trackers find no free slot in this space
  * -EBUSY   VMM_WIRED where a tracker watches
- * -EIO     VMM_WIRED, and the object can't give a page
+ * -EIO     VMM_WIRED, and the object can't give a page; likewise a pager's
+ *          errors (<vmm/pager.h>)
  */
 VMM_API int vmm_map(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
                     const struct vmm_map_options *options);

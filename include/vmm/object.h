@@ -24,12 +24,13 @@ enum {
 };
 
 /*
- * Zero-filled memory of nbytes, a multiple of 4096.  It takes no
- * memory until touched.  With VMM_OBJECT_EXPORT it has a descriptor of its own
+ * Zero-filled memory of nbytes, a multiple of 4096.  It takes no memory until
+ * touched.  With VMM_OBJECT_EXPORT it has a descriptor of its own
  * (vmm_object_fd), which can be given to another process.  options may be NULL.
  *
  * -ENOMEM  no memory, or no alias space for nbytes
  * -EMFILE -ENFILE  no descriptor (VMM_OBJECT_EXPORT)
+ * -ENOSPC  the host has no room for it (VMM_OBJECT_EXPORT)
  */
 VMM_API int vmm_object_create(struct vmm_object **object, uint64_t nbytes,
                               const struct vmm_object_options *options);

@@ -84,6 +84,7 @@ struct vmm_pager_options {
  *
  * -EINVAL  no fill; nbytes or page_size not as above
  * -ENOMEM -EMFILE -ENFILE  no memory, no room in the alias, no descriptor
+ * -ENOSPC  the host has no room for it
  * -EAGAIN  no thread
  */
 VMM_API int vmm_pager_create(struct vmm_object **object,

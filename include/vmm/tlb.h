@@ -99,7 +99,8 @@ VMM_API void vmm_tlb_leave(struct vmm_tlb *tlb);
  * => 0 the entry is there, until somebody takes it away; 1 the access must be
  *    made by a call (<vmm/access.h>): the page can't have an entry, or a
  *    handler said VMM_SKIP
- * -EFAULT -ENOMEM -EIO  as in <vmm/access.h>; vmm_fault_last() tells the rest
+ * -EFAULT -ENOMEM -EIO  as in <vmm/access.h>, and a pager's errors;
+ *          vmm_fault_last() tells the rest
  */
 VMM_API int vmm_tlb_fill(struct vmm_tlb *tlb, vmm_addr_t va, unsigned access);
 

@@ -79,7 +79,7 @@ VMM_API void *vmm_hart_trap_page(const struct vmm_hart *hart);
  * -EACCES  a part is not VMM_SUPERVISOR, or can't be read and written
  * -ENOMEM  a part is not mapped; no memory; entry areas have a quarter of the
  *          budget of host mappings
- * -EFAULT -EIO  the top page can't be had
+ * -EFAULT -EIO  the top page can't be had; and a pager's errors
  */
 VMM_API int vmm_hart_set_stack(struct vmm_hart *hart, vmm_addr_t top,
                                uint64_t nbytes);
