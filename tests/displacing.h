@@ -1,6 +1,6 @@
 /*
- * What the suites of displaced instructions share: a hart for the thread, whose guest
- * thread has the page.
+ * What the suites of displaced instructions share: a hart for the thread, whose
+ * guest thread has the page.
  */
 #ifndef VMM_TESTS_DISPLACING_H
 #define VMM_TESTS_DISPLACING_H

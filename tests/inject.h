@@ -1,8 +1,9 @@
 /*
- * What the suites of failing host calls share: a world that operations work on, and
- * how one is tried with each call of the host failing, the Nth for N = 1, 2, ... until
- * it passes: a documented error, every rule kept, no descriptor and no mapping left
- * over, and the same operation fine when the host is well again.
+ * What the suites of failing host calls share: a world that operations work on,
+ * and how one is tried with each call of the host failing, the Nth for N = 1,
+ * 2, ... until it passes: a documented error, every rule kept, no descriptor
+ * and no mapping left over, and the same operation fine when the host is well
+ * again.
  */
 #ifndef VMM_TESTS_INJECT_H
 #define VMM_TESTS_INJECT_H
@@ -150,8 +151,8 @@ static inline void try_each(const struct operation *operation, unsigned call,
 #define MAPPINGS_MORE 40u
 #endif
 
-/* Of mappings little may come: memory of the library's own and of threads, which stay
- * for the next; a window that is lost is 4096 megabytes. */
+/* Of mappings little may come: memory of the library's own and of threads,
+ * which stay for the next; a window that is lost is 4096 megabytes. */
 static inline void fail_one(const struct operation *operation, unsigned call,
                             uint64_t count)
 {

@@ -1,10 +1,10 @@
 /*
  * The runner of Check suites, for people and for `make check`.
  *
- * Its arguments are the suites to run, all of them if there are none; Check's own
- * CK_RUN_CASE chooses further, CK_FORK=no is for debuggers.  With VMM_TAP in the
- * environment standard output is TAP alone, a line a test, and what the tests
- * themselves print goes to standard error.
+ * Its arguments are the suites to run, all of them if there are none; Check's
+ * own CK_RUN_CASE chooses further, CK_FORK=no is for debuggers.  With VMM_TAP
+ * in the environment standard output is TAP alone, a line a test, and what the
+ * tests themselves print goes to standard error.
  */
 #define _GNU_SOURCE
 #include <stdio.h>

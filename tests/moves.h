@@ -1,6 +1,6 @@
 /*
- * Random moves of x86-64, assembled at run time, and a way to run one of them with
- * all registers given and seen: for the suites of libvmm-mmio.
+ * Random moves of x86-64, assembled at run time, and a way to run one of them
+ * with all registers given and seen: for the suites of libvmm-mmio.
  */
 #ifndef VMM_TESTS_MOVES_H
 #define VMM_TESTS_MOVES_H
@@ -16,7 +16,8 @@ struct machine {
   uint8_t vector[16][32] __attribute__((aligned(32)));
 };
 
-/* Runs the move; the machine is then what it has become.  (In test_mmio_moves.c) */
+/* Runs the move; the machine is then what it has become.  (In
+ * test_mmio_moves.c) */
 void moves_run(struct machine *machine);
 extern const char moves_back[]; /* where the code of each goes on */
 extern uint32_t moves_avx;      /* whether vectors have 32 bytes here */

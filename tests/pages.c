@@ -1,6 +1,6 @@
 /*
- * The public suites where libvmm takes the host for one of larger pages: linked to
- * the library statically, with VMM_PRETEND_PAGE_SHIFT in the environment.
+ * The public suites where libvmm takes the host for one of larger pages: linked
+ * to the library statically, with VMM_PRETEND_PAGE_SHIFT in the environment.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /*
  * What the black-box suites share beside vmm_test.h: accesses that may fail,
- * page-table entries, a space's whole state as text, random numbers from a seed.
+ * page-table entries, a space's whole state as text, random numbers from a
+ * seed.
  */
 #ifndef VMM_TESTS_PROBE_H
 #define VMM_TESTS_PROBE_H
@@ -51,7 +52,8 @@ fault:
   return -EFAULT;
 }
 
-/* => the reason why the access of the window fails; VMM_FAULT_NONE: it doesn't */
+/* => the reason why the access of the window fails; VMM_FAULT_NONE: it
+ *    doesn't */
 static inline unsigned probe_reason(struct vmm_space *space, vmm_addr_t va,
                                     unsigned access)
 {
@@ -104,7 +106,8 @@ static inline struct vmm_object *probe_object(uint64_t nbytes, uint32_t flags)
   return object;
 }
 
-/* Maps the object's bytes at va; flags beside the rights may be VMM_PRIVATE ... */
+/* Maps the object's bytes at va; flags beside the rights may be VMM_PRIVATE
+ * ... */
 static inline int probe_map(struct vmm_space *space, vmm_addr_t va,
                             uint64_t nbytes, struct vmm_object *object,
                             uint64_t offset, uint32_t rights_and_flags)
@@ -148,8 +151,8 @@ static inline void probe_print_pages(struct vmm_space *space, FILE *file,
 }
 
 /*
- * => the space as text, to be freed: regions, entries and contents, frames.  Pages
- *    of regions beyond 4 MiB are left out.
+ * => the space as text, to be freed: regions, entries and contents, frames.
+ *    Pages of regions beyond 4 MiB are left out.
  */
 static inline char *probe_state(struct vmm_space *space)
 {

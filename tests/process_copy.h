@@ -1,6 +1,6 @@
 /*
- * What the suites of forked processes share: a child with copies of the spaces, which
- * runs a function and says how it went.
+ * What the suites of forked processes share: a child with copies of the spaces,
+ * which runs a function and says how it went.
  */
 #ifndef VMM_TESTS_PROCESS_COPY_H
 #define VMM_TESTS_PROCESS_COPY_H
@@ -12,7 +12,8 @@
 #define OTHER 0x1000000
 enum { PAGES = 64 };
 
-/* A child that has all runs the function.  => its exit status; -1: it was killed */
+/* A child that has all runs the function.  => its exit status; -1: it was
+ * killed */
 static inline int in_copy(void (*function)(void))
 {
   int child, status;

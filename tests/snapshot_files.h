@@ -1,6 +1,6 @@
 /*
- * What the suites of snapshots' files share: a folder of the test's own, files whole
- * in memory, and sums made good, so that what is behind them is reached.
+ * What the suites of snapshots' files share: a folder of the test's own, files
+ * whole in memory, and sums made good, so that what is behind them is reached.
  */
 #ifndef VMM_TESTS_SNAPSHOT_FILES_H
 #define VMM_TESTS_SNAPSHOT_FILES_H

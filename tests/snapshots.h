@@ -1,6 +1,6 @@
 /*
- * What the suites of snapshots share: a space whose bytes are known, and whether it
- * is what it was.
+ * What the suites of snapshots share: a space whose bytes are known, and
+ * whether it is what it was.
  */
 #ifndef VMM_TESTS_SNAPSHOTS_H
 #define VMM_TESTS_SNAPSHOTS_H

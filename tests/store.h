@@ -1,6 +1,6 @@
 /*
- * A pager for tests that keeps its object's bytes in an array, counts what is asked
- * of it, and can be told to misbehave.
+ * A pager for tests that keeps its object's bytes in an array, counts what is
+ * asked of it, and can be told to misbehave.
  */
 #ifndef VMM_TESTS_STORE_H
 #define VMM_TESTS_STORE_H

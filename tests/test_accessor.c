@@ -1,6 +1,6 @@
 /*
- * The accessors of <vmm/extable.h>: each takes its label where nobody repairs its
- * fault, and moves the bytes it names; the same by calls.
+ * The accessors of <vmm/extable.h>: each takes its label where nobody repairs
+ * its fault, and moves the bytes it names; the same by calls.
  */
 #include "vmm_test.h"
 

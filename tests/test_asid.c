@@ -1,5 +1,6 @@
 /*
- * Address-space identifiers from the inside: the counter, and S4.7, near its wraps.
+ * Address-space identifiers from the inside: the counter, and S4.7, near its
+ * wraps.
  */
 #include "../lib/asid.h"
 #include "../lib/hart.h"
@@ -53,7 +54,8 @@ START_TEST(context_0_is_never_given)
 }
 END_TEST
 
-/* S4.7: spaces come round and round while the counter wraps, at 32 and 64 bits. */
+/* S4.7: spaces come round and round while the counter wraps, at 32 and 64
+ * bits. */
 START_TEST(no_space_sees_another_when_the_counter_wraps)
 {
   static const uint64_t wraps[] = { 0, (uint64_t)1 << 32 };

@@ -1,6 +1,6 @@
 /*
- * Host mappings: patterns that need more of them than the host gives are slow, but
- * right, and leave the program its share.
+ * Host mappings: patterns that need more of them than the host gives are slow,
+ * but right, and leave the program its share.
  */
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /*
- * Looking inside: the checker sees what the host does behind the library's back,
- * explanations and dumps say what is, counters keep their size.
+ * Looking inside: the checker sees what the host does behind the library's
+ * back, explanations and dumps say what is, counters keep their size.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>

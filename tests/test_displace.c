@@ -1,7 +1,7 @@
 #define _GNU_SOURCE 1
 /*
- * Displaced instructions, case by case: the return (S0.11), faults and who sees them
- * (S0.6), signals that come in between (S0.3), what is refused.
+ * Displaced instructions, case by case: the return (S0.11), faults and who sees
+ * them (S0.6), signals that come in between (S0.3), what is refused.
  * test_displace_random.c has the rest.
  */
 #include <sys/wait.h>
@@ -282,7 +282,8 @@ static void on_usr1(int signal, siginfo_t *info, void *context)
     ck_assert_uint_eq(call(1, (uint64_t[]){ 0, 30 }, 3), 33);
 }
 
-/* It comes when the handler returns: before the first instruction of the slot. */
+/* It comes when the handler returns: before the first instruction of the
+ * slot. */
 static void send_usr1(ucontext_t *context)
 {
   sigset_t set;

@@ -1,8 +1,8 @@
 #define _GNU_SOURCE 1
 /*
- * Random instructions out of line against the same in place: registers, flags, SSE
- * registers, memory, and where they end.  The place lies among breakpoints, so that
- * wherever an instruction leads a trap tells; faults are outcomes too.
+ * Random instructions out of line against the same in place: registers, flags,
+ * SSE registers, memory, and where they end.  The place lies among breakpoints,
+ * so that wherever an instruction leads a trap tells; faults are outcomes too.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -120,7 +120,8 @@ static enum vmm_verdict at_trap(struct vmm_fault *fault, void *arg)
   return VMM_RESUME;
 }
 
-/* It led out of the area: the fault is nobody's, and goes to this earlier handler. */
+/* It led out of the area: the fault is nobody's, and goes to this earlier
+ * handler. */
 static void at_wild_fault(int signal, siginfo_t *info, void *context)
 {
   (void)signal;
@@ -445,9 +446,9 @@ static void choose_registers(void)
   start.flags = 0x202 | (pick(2) ? 0xd5 & seed : 0x800);
 }
 
-/* Memory holds pointers at all multiples of 8, and so do registers that may be a
- * target or a base.  They are odd: what is read between two of them is then no
- * address that there could be. */
+/* Memory holds pointers at all multiples of 8, and so do registers that may be
+ * a target or a base.  They are odd: what is read between two of them is then
+ * no address that there could be. */
 static void choose_pointers(void)
 {
   for (size_t i = 0; i < DATA; i += 8) {
@@ -533,7 +534,8 @@ static void make_area(void)
 {
   struct vmm_code_options options = { .handler = at_trap };
 
-  /* where it lies each time, if that can be: a run is the same as the last then */
+  /* where it lies each time, if that can be: a run is the same as the last
+   * then */
   area = mmap((void *)0x123451000000, AREA + DATA,
               PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
               -1, 0);

@@ -279,7 +279,8 @@ START_TEST(ranges_of_code_run_out_and_come_back)
 }
 END_TEST
 
-/* Entries in descending order are refused; a hundred sorted ones are each found. */
+/* Entries in descending order are refused; a hundred sorted ones are each
+ * found. */
 START_TEST(every_entry_of_a_table_is_found)
 {
   enum { ENTRIES = 101, EACH = 16 };

@@ -58,7 +58,8 @@ START_TEST(wired_memory_does_not_move_to_where_a_tracker_looks)
 }
 END_TEST
 
-/* A pin gives a page of zeros a frame of its own, which the window lacked then. */
+/* A pin gives a page of zeros a frame of its own, which the window lacked
+ * then. */
 START_TEST(pin_leaves_wired_memory_wired)
 {
   struct vmm_space *space = vmm_test_space(SIZE, 0);
@@ -74,7 +75,8 @@ START_TEST(pin_leaves_wired_memory_wired)
 }
 END_TEST
 
-/* No window shows it, so no bit said that a write would leave nothing behind. */
+/* No window shows it, so no bit said that a write would leave nothing
+ * behind. */
 START_TEST(write_only_memory_is_ready_after_a_fixup)
 {
   struct vmm_space *space = vmm_test_space(SIZE, VMM_CHECKED);

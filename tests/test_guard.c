@@ -1,5 +1,6 @@
 /*
- * Guarded calls: which faults end one and which go on, nesting, threads, callbacks.
+ * Guarded calls: which faults end one and which go on, nesting, threads,
+ * callbacks.
  */
 #define _GNU_SOURCE
 #include "guarded.h"

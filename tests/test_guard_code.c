@@ -1,6 +1,7 @@
 /*
- * Guarded calls of generated code: what registered code and code in a window does
- * wrong, SIGILL, SIGFPE and SIGTRAP among it, and to whom those go otherwise.
+ * Guarded calls of generated code: what registered code and code in a window
+ * does wrong, SIGILL, SIGFPE and SIGTRAP among it, and to whom those go
+ * otherwise.
  */
 #define _GNU_SOURCE
 #include <ucontext.h>

@@ -102,8 +102,8 @@ START_TEST(float_control_is_restored)
 }
 END_TEST
 
-/* The guarded call as assembly sees it: => 0 if each register that a function must
- * keep has its value afterwards, and strings go up */
+/* The guarded call as assembly sees it: => 0 if each register that a function
+ * must keep has its value afterwards, and strings go up */
 static __attribute__((noinline)) int call_keeps_registers(vmm_guard_function *fn,
                                                           void *arg)
 {

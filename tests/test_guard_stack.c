@@ -231,7 +231,8 @@ enum { NPAGES = 32 };
 static struct vmm_space *guest;
 static volatile int stack_is_used, stack_is_clean;
 
-/* No call of the library may clean the stack that it runs on: another thread's. */
+/* No call of the library may clean the stack that it runs on: another
+ * thread's. */
 static void *clean_stack(void *unused)
 {
   while (!stack_is_used)
@@ -241,8 +242,8 @@ static void *clean_stack(void *unused)
   return unused;
 }
 
-/* This function writes its pages of the stack again, but not those of who called,
- * four pages above. */
+/* This function writes its pages of the stack again, but not those of who
+ * called, four pages above. */
 static void write_on_clean_stack(void *at)
 {
   volatile char here[4 * 4096];
@@ -276,8 +277,9 @@ static __attribute__((noinline)) void switch_stack(vmm_guard_function *fn,
                      "r11", "memory", "cc");
 }
 
-/* What a fault writes into the frame of the call faults itself, and is repaired.
- * (Not with AddressSanitizer, which knows nothing of such a stack.) */
+/* What a fault writes into the frame of the call faults itself, and is
+ * repaired.  (Not with AddressSanitizer, which knows nothing of such a
+ * stack.) */
 START_TEST(frame_of_the_call_may_lie_in_a_window)
 {
   pthread_t thread;

@@ -1,6 +1,6 @@
 /*
- * Guest threads on harts: who runs which, what a hart's windows lose when it turns to
- * another (S0.15), their end (S0.8), many at once (S0.13).
+ * Guest threads on harts: who runs which, what a hart's windows lose when it
+ * turns to another (S0.15), their end (S0.8), many at once (S0.13).
  */
 #include "trampolines.h"
 
@@ -113,7 +113,8 @@ END_TEST
 
 /* ---- turning ---- */
 
-/* The statement takes so many pages from windows, by so many calls of the host. */
+/* The statement takes so many pages from windows, by so many calls of the
+ * host. */
 #define ck_assert_loses(space, pages, calls, statement)                        \
   do {                                                                         \
     struct vmm_stats loses_before = vmm_test_stats(space), loses_after;        \
@@ -373,7 +374,8 @@ START_TEST(s0_13_each_hart_sees_its_own_page)
 }
 END_TEST
 
-/* A stranger reads a hart's window while the hart turns from thread to thread. */
+/* A stranger reads a hart's window while the hart turns from thread to
+ * thread. */
 struct stranger {
   char *base;
   _Atomic int stop;

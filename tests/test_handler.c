@@ -1,6 +1,6 @@
 /*
- * Handlers of spaces and regions: their four verdicts, what they see and may do;
- * and how a fault ends that nobody can repair.
+ * Handlers of spaces and regions: their four verdicts, what they see and may
+ * do; and how a fault ends that nobody can repair.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /*
- * Harts: making and ending them, their windows, and turning from space to space.
+ * Harts: making and ending them, their windows, and turning from space to
+ * space.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -397,8 +398,8 @@ END_TEST
 
 /* ---- no lock, no call ---- */
 
-/* From strict seccomp on, every system call but read, write, exit and the return
- * from a handler kills. */
+/* From strict seccomp on, every system call but read, write, exit and the
+ * return from a handler kills. */
 static void switch_in_a_jail(void)
 {
   struct vmm_space *one = hart_space(1, RW), *two = hart_space(1, RW);

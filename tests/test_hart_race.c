@@ -1,7 +1,7 @@
 /*
- * Harts against each other: S1.4, S1.8, S4.8 and S4.18 with windows of their own,
- * and spaces that are destroyed under them.  Work is bounded by counts; how the
- * threads meet is up to the host.
+ * Harts against each other: S1.4, S1.8, S4.8 and S4.18 with windows of their
+ * own, and spaces that are destroyed under them.  Work is bounded by counts;
+ * how the threads meet is up to the host.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -131,7 +131,8 @@ static struct {
   unsigned iterations;
 } tags;
 
-/* Each hart has a counter of its own in each space, and one tag less than it needs. */
+/* Each hart has a counter of its own in each space, and one tag less than it
+ * needs. */
 static void *count_in_turns(void *arg)
 {
   uintptr_t self = (uintptr_t)arg;

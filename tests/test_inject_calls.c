@@ -1,6 +1,6 @@
 /*
- * Every other operation with every host call failing: snapshots, files, pagers, harts,
- * guarded calls, checked access.  See inject.h.
+ * Every other operation with every host call failing: snapshots, files, pagers,
+ * harts, guarded calls, checked access.  See inject.h.
  */
 #define _GNU_SOURCE
 #include "inject.h"

@@ -1,6 +1,7 @@
 /*
- * New mappings and harts with a stop injected between their steps, from the inside:
- * S1.5, S1.7, and a window that comes while rights are taken (S1.8, S4.8).
+ * New mappings and harts with a stop injected between their steps, from the
+ * inside: S1.5, S1.7, and a window that comes while rights are taken (S1.8,
+ * S4.8).
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -201,9 +202,9 @@ static void open_another(void)
   pthread_barrier_wait(&late.turn);
 }
 
-/* A cleaner stands between the entries and the windows, or behind the windows, and
- * meanwhile a hart makes a window and writes: its write is dirty, and after the next
- * clean it faults again. */
+/* A cleaner stands between the entries and the windows, or behind the windows,
+ * and meanwhile a hart makes a window and writes: its write is dirty, and after
+ * the next clean it faults again. */
 START_TEST(a_window_that_comes_within_a_clean_misses_none)
 {
   static const enum vmmi_step steps[] = { VMMI_STEP_CLEARED,

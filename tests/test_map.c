@@ -1,6 +1,6 @@
 /*
- * What is mapped where: map, unmap, protect, move, discard, wire, and how regions
- * split and merge.  Every space is exact.
+ * What is mapped where: map, unmap, protect, move, discard, wire, and how
+ * regions split and merge.  Every space is exact.
  */
 #include <unistd.h>
 

@@ -1,7 +1,7 @@
 /*
- * Devices and watched pages through a window, by host code that libvmm-mmio decodes:
- * what is performed, what is a fault and with which reason, and what else may happen
- * meanwhile.
+ * Devices and watched pages through a window, by host code that libvmm-mmio
+ * decodes: what is performed, what is a fault and with which reason, and what
+ * else may happen meanwhile.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

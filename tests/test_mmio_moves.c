@@ -1,7 +1,7 @@
 /*
- * Every move that libvmm-mmio performs, against the processor's own: with the same
- * registers, flags and bytes it does to a device, and to a watched page, what it does
- * to memory.
+ * Every move that libvmm-mmio performs, against the processor's own: with the
+ * same registers, flags and bytes it does to a device, and to a watched page,
+ * what it does to memory.
  */
 #define _GNU_SOURCE
 #include "moves.h"
@@ -13,8 +13,9 @@
 
 /* ---- running one ---- */
 
-/* moves_run: saves what a function keeps, loads the machine, jumps into the code and
- * comes back at moves_back, which writes everything to the machine again. */
+/* moves_run: saves what a function keeps, loads the machine, jumps into the
+ * code and comes back at moves_back, which writes everything to the machine
+ * again. */
 #define EACH_VECTOR(X)                                                         \
   X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)    \
       X(14) X(15)

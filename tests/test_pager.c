@@ -1,6 +1,6 @@
 /*
- * Pagers: filling, writing back, evicting, and how one ends.  Each test runs with
- * the pager's own thread and inline.
+ * Pagers: filling, writing back, evicting, and how one ends.  Each test runs
+ * with the pager's own thread and inline.
  */
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /*
- * Evicting pages of pagers: what must stay, what the windows show meanwhile, whose
- * choice it is, and what happens when the pages can't be kept.
+ * Evicting pages of pagers: what must stay, what the windows show meanwhile,
+ * whose choice it is, and what happens when the pages can't be kept.
  */
 #include <pthread.h>
 #include <stdlib.h>

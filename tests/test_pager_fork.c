@@ -1,6 +1,7 @@
 /*
- * Pagers in a copy of the process: the child has copies of the pages, and a thread
- * of its own to fill others, though the parent's was in the middle of a callback.
+ * Pagers in a copy of the process: the child has copies of the pages, and a
+ * thread of its own to fill others, though the parent's was in the middle of a
+ * callback.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /*
- * Pagers with few frames under random operations, against a flat array; and under
- * several threads.  VMM_SEED chooses the seed, which is printed.
+ * Pagers with few frames under random operations, against a flat array; and
+ * under several threads.  VMM_SEED chooses the seed, which is printed.
  */
 #include <pthread.h>
 #include <stdbool.h>

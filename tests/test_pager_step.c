@@ -1,7 +1,7 @@
 /*
- * S4.17 for pagers: an eviction is stopped at each of its steps while another thread
- * writes to the page.  It finds the page as it was, or waits; its byte is never lost,
- * whichever of them comes first.
+ * S4.17 for pagers: an eviction is stopped at each of its steps while another
+ * thread writes to the page.  It finds the page as it was, or waits; its byte
+ * is never lost, whichever of them comes first.
  */
 #define _GNU_SOURCE 1
 #include <pthread.h>

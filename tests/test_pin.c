@@ -239,7 +239,8 @@ START_TEST(pin_refuses_what_an_access_would)
 }
 END_TEST
 
-/* Every second page keeps a frame of another chunk, so vectors can't be shared. */
+/* Every second page keeps a frame of another chunk, so vectors can't be
+ * shared. */
 START_TEST(pin_with_too_few_vectors_is_e2big)
 {
   struct vmm_space *space = space_with(4, RW);

@@ -63,8 +63,8 @@ static enum vmm_verdict load_page(struct vmm_fault *fault, void *arg)
   return VMM_RETRY;
 }
 
-/* S4.13: the trace and its answer are Stallings', Operating Systems, section 8.2,
- * "Replacement Policy". */
+/* S4.13: the trace and its answer are Stallings', Operating Systems, section
+ * 8.2, "Replacement Policy". */
 START_TEST(a_clock_over_young_bits_evicts_what_the_textbook_says)
 {
   struct clock clock = { .resident = { NOBODY, NOBODY, NOBODY } };
@@ -137,8 +137,8 @@ static int choose_victim(uint64_t *offset, void *arg)
   return 0;
 }
 
-/* S4.13 by the library's second chance, and by a hook that is given the choice, on
- * the pager's thread and inline. */
+/* S4.13 by the library's second chance, and by a hook that is given the choice,
+ * on the pager's thread and inline. */
 START_TEST(a_pager_evicts_what_the_textbook_says)
 {
   struct paged paged = { .clock = { .resident = { NOBODY, NOBODY, NOBODY } } };

@@ -1,6 +1,6 @@
 /*
- * Copies of the process with copies of its spaces: what is the child's own, what
- * stays shared, what is where it was, and from where it is refused.
+ * Copies of the process with copies of its spaces: what is the child's own,
+ * what stays shared, what is where it was, and from where it is refused.
  */
 #define _GNU_SOURCE
 #include "process_copy.h"

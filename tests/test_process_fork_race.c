@@ -1,6 +1,6 @@
 /*
- * Copies of the process while pagers work and threads fault and map; and host calls
- * that fail on the way, which leave no child.
+ * Copies of the process while pagers work and threads fault and map; and host
+ * calls that fail on the way, which leave no child.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -39,7 +39,8 @@ static vmm_pte_t combine(unsigned choice)
   return pte;
 }
 
-/* Each tracker: none, of kind write, of kind access; with a snapshot or without. */
+/* Each tracker: none, of kind write, of kind access; with a snapshot or
+ * without. */
 static struct vmm_pte_watch watching(unsigned choice)
 {
   static const vmm_pte_t slots[] = { T0, T7 };

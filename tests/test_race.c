@@ -1,6 +1,6 @@
 /*
- * Threads against each other: S2.5, S2.6, S2.16, S4.5, S4.17, S4.18.  Work is bounded by
- * counts; how the threads meet is up to the host.
+ * Threads against each other: S2.5, S2.6, S2.16, S4.5, S4.17, S4.18.  Work is
+ * bounded by counts; how the threads meet is up to the host.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -457,7 +457,8 @@ END_TEST
 
 /* ---- everything at once ---- */
 
-/* Accesses of pages that others map, protect and move: each succeeds or fails. */
+/* Accesses of pages that others map, protect and move: each succeeds or
+ * fails. */
 static void *access_anything(void *arg)
 {
   uint64_t random = thread_seed((uintptr_t)arg);

@@ -1,6 +1,6 @@
 /*
- * Bad arguments: reserved fields, unknown flags, sizes of structures.  Each is a
- * documented error and changes nothing.
+ * Bad arguments: reserved fields, unknown flags, sizes of structures.  Each is
+ * a documented error and changes nothing.
  */
 #include "probe.h"
 

@@ -1,5 +1,6 @@
 /*
- * Guests whose loads and stores meet a device or a watch, and whose code is watched.
+ * Guests whose loads and stores meet a device or a watch, and whose code is
+ * watched.
  */
 #include "riscv_guest.h"
 #include "uart.h"

@@ -1,6 +1,6 @@
 /*
- * Ten thousand spaces at once, most of them small: no descriptor each, no more host
- * mappings than there are, and each keeps what it holds.
+ * Ten thousand spaces at once, most of them small: no descriptor each, no more
+ * host mappings than there are, and each keeps what it holds.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -11,8 +11,8 @@
 
 #include "vmm_test.h"
 
-/* ThreadSanitizer keeps most addresses for itself, a limit of mappings is shared
- * with a sanitizer's own. */
+/* ThreadSanitizer keeps most addresses for itself, a limit of mappings is
+ * shared with a sanitizer's own. */
 #if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
 #define SPACES 1000u
 #elif defined __has_feature

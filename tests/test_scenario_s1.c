@@ -1,7 +1,8 @@
 /*
- * Scenarios S1: new mappings without a shootdown.  The hart of the test is B; who
- * maps is anybody else, so that most of it needs no second thread.  Threads against
- * each other are in test_lazy_race.c, stops between steps in test_lazy_step.c.
+ * Scenarios S1: new mappings without a shootdown.  The hart of the test is B;
+ * who maps is anybody else, so that most of it needs no second thread.  Threads
+ * against each other are in test_lazy_race.c, stops between steps in
+ * test_lazy_step.c.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -35,8 +36,8 @@ static void end(void)
   vmm_test_end(b.space);
 }
 
-/* The statement takes so many free retries, and ends so many accesses by an invalid
- * entry. */
+/* The statement takes so many free retries, and ends so many accesses by an
+ * invalid entry. */
 #define ck_assert_lazy(retry, refuse, statement)                               \
   do {                                                                         \
     struct vmm_hart_stats lazy_before = hart_stats(b.hart), lazy_after;        \
@@ -323,7 +324,8 @@ static struct {
   atomic_uint shootdowns, marks, retries;
 } side;
 
-/* Its window holds invalid entries while pages are mapped; then it meets one. */
+/* Its window holds invalid entries while pages are mapped; then it meets
+ * one. */
 static void *stand_by(void *arg)
 {
   struct vmm_hart *hart = hart_begin(side.flags, 1);

@@ -1,6 +1,6 @@
 /*
- * Scenarios S4: software page-table bits, coherence, code.  Every space is exact,
- * and every fault is counted.
+ * Scenarios S4: software page-table bits, coherence, code.  Every space is
+ * exact, and every fault is counted.
  */
 #include "probe.h"
 

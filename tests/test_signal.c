@@ -1,6 +1,6 @@
 /*
- * Signals: who gets which, with what: the way of a fault past the library (S2.9),
- * modes, removal, being displaced.
+ * Signals: who gets which, with what: the way of a fault past the library
+ * (S2.9), modes, removal, being displaced.
  *
  * Where a fault must end the process a child does it, which makes its spaces by
  * itself.
@@ -44,7 +44,8 @@ static void note_all(int signal, siginfo_t *info, void *context)
   note(signal);
 }
 
-/* Installs a handler of SIGSEGV before the library's, SIGUSR1 in its sa_mask. */
+/* Installs a handler of SIGSEGV before the library's, SIGUSR1 in its
+ * sa_mask. */
 static void install_before(int with_info, int flags)
 {
   struct sigaction action = { .sa_flags = flags };
@@ -90,7 +91,8 @@ START_TEST(handler_before_ours_gets_the_fault_as_it_was)
 }
 END_TEST
 
-/* S2.9: it gets no fault that the library ends, and a window's that it doesn't. */
+/* S2.9: it gets no fault that the library ends, and a window's that it
+ * doesn't. */
 START_TEST(handler_before_ours_gets_what_a_window_denies)
 {
   struct vmm_space *space;
@@ -190,8 +192,8 @@ START_TEST(without_another_handler_the_default_ends_the_process)
 }
 END_TEST
 
-/* What a tracer sees of a child that runs the function: the signals of its stops,
- * up to the one that kills it.  => their number */
+/* What a tracer sees of a child that runs the function: the signals of its
+ * stops, up to the one that kills it.  => their number */
 static int trace(void (*function)(void), siginfo_t *infos, int room)
 {
   int status, count = 0;
@@ -229,8 +231,8 @@ START_TEST(fatal_fault_keeps_its_code_and_address)
 }
 END_TEST
 
-/* A signal that somebody sent is passed on as it is, wherever its address seems to
- * be. */
+/* A signal that somebody sent is passed on as it is, wherever its address seems
+ * to be. */
 START_TEST(sent_signal_is_passed_on)
 {
   siginfo_t info = { .si_signo = SIGSEGV, .si_code = SI_QUEUE };
@@ -396,8 +398,8 @@ fault:
 }
 END_TEST
 
-/* A handler of a space sees the mask of what was interrupted, and may fault, even
- * if the program's handler blocks more. */
+/* A handler of a space sees the mask of what was interrupted, and may fault,
+ * even if the program's handler blocks more. */
 START_TEST(handler_of_a_forwarded_fault_sees_the_interrupted_mask)
 {
   struct vmm_space *space = space_of_forwarder(VMM_READ, 0);

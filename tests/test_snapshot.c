@@ -1,6 +1,6 @@
 /*
- * Snapshots: bytes come back, from one of several; what it costs, counted exactly;
- * and what else watches or holds a page meanwhile.
+ * Snapshots: bytes come back, from one of several; what it costs, counted
+ * exactly; and what else watches or holds a page meanwhile.
  */
 #include "snapshots.h"
 

@@ -1,7 +1,7 @@
 /*
- * Saves that do not come to their end: the process is killed before and after each
- * system call of one, and each host call of it fails.  The file is the old one or
- * the new one, whole.
+ * Saves that do not come to their end: the process is killed before and after
+ * each system call of one, and each host call of it fails.  The file is the old
+ * one or the new one, whole.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -14,8 +14,8 @@
 
 /* ---- killed ---- */
 
-/* In a process of its own: a space whose pages hold the byte is saved, after a stop
- * if it is traced.  Never returns. */
+/* In a process of its own: a space whose pages hold the byte is saved, after a
+ * stop if it is traced.  Never returns. */
 static void save_in_child(const char *path, int byte, bool traced)
 {
   struct vmm_space *space;
@@ -165,7 +165,8 @@ static unsigned open_files(void)
   return count_files(&self);
 }
 
-/* A space with an object of each kind, a snapshot, and a file of another content. */
+/* A space with an object of each kind, a snapshot, and a file of another
+ * content. */
 static void begin(struct failing *f)
 {
   struct vmm_map_options map = { .rights = RW };

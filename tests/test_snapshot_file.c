@@ -1,6 +1,6 @@
 /*
- * Snapshots in files: what is saved comes back, in a new space and in one that has
- * changed since; what else holds, watches or shares the memory meanwhile.
+ * Snapshots in files: what is saved comes back, in a new space and in one that
+ * has changed since; what else holds, watches or shares the memory meanwhile.
  */
 #include <pthread.h>
 #include <stdatomic.h>

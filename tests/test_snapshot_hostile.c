@@ -1,7 +1,7 @@
 /*
- * Files of snapshots that somebody made to do harm, or that were damaged: thousands
- * of them, each loaded or refused with a documented error, nothing changed, nothing
- * lost.  VMM_TEST_SEED chooses the seed, which is printed.
+ * Files of snapshots that somebody made to do harm, or that were damaged:
+ * thousands of them, each loaded or refused with a documented error, nothing
+ * changed, nothing lost.  VMM_TEST_SEED chooses the seed, which is printed.
  */
 #define _GNU_SOURCE
 #include <stdbool.h>
@@ -128,8 +128,8 @@ static int try_bytes(const struct bytes *file)
   return try_file();
 }
 
-/* => the error of loading what lies at the path into the space, which is as it was
- *    if it is refused */
+/* => the error of loading what lies at the path into the space, which is as it
+ *    was if it is refused */
 static int load_again(void)
 {
   char *before = probe_state(world.space), *after;

@@ -1,6 +1,6 @@
 /*
- * Objects in files of snapshots: saved by their bytes, once, or by a name that the
- * program gives; and what is refused.
+ * Objects in files of snapshots: saved by their bytes, once, or by a name that
+ * the program gives; and what is refused.
  */
 #define _GNU_SOURCE
 #include <stdbool.h>

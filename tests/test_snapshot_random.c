@@ -1,7 +1,7 @@
 /*
- * Random operations on a space with snapshots, against arrays: what each page holds
- * and may do, now and at each snapshot.  VMM_TEST_SEED chooses the seed, which is
- * printed.
+ * Random operations on a space with snapshots, against arrays: what each page
+ * holds and may do, now and at each snapshot.  VMM_TEST_SEED chooses the seed,
+ * which is printed.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,8 +17,8 @@
 #define OPERATIONS 20000u
 enum { SLOTS = 6 };
 
-/* A state of the space: rights, or -1 where nothing is mapped, and a value that the
- * whole page holds. */
+/* A state of the space: rights, or -1 where nothing is mapped, and a value that
+ * the whole page holds. */
 struct state {
   int8_t rights[PAGES];
   uint16_t value[PAGES];
@@ -63,7 +63,8 @@ static bool none_mapped(unsigned page, unsigned n)
   return true;
 }
 
-/* => whether a pin holds some of it, whose bytes would no longer be the guest's */
+/* => whether a pin holds some of it, whose bytes would no longer be the
+ *    guest's */
 static bool is_pinned(unsigned page, unsigned n)
 {
   return world.pin != NULL && page < world.pinned + world.pinned_count &&

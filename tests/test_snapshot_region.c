@@ -1,6 +1,6 @@
 /*
- * Snapshots: regions and rights come back, whatever became of them; and what fails
- * on the way changes nothing.
+ * Snapshots: regions and rights come back, whatever became of them; and what
+ * fails on the way changes nothing.
  */
 #include <stdbool.h>
 

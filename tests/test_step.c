@@ -1,6 +1,6 @@
 /*
- * A cleaner and a writer on one page, each stopped between every two of its steps
- * while the other goes all the way.
+ * A cleaner and a writer on one page, each stopped between every two of its
+ * steps while the other goes all the way.
  */
 #define _GNU_SOURCE 1
 #include <check.h>

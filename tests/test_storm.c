@@ -1,7 +1,7 @@
 /*
- * Two million faults from eight threads on one space, while two more map, protect,
- * clean and unmap beside them.  Each fault is one that the accesses make necessary:
- * not one more, and not one less.
+ * Two million faults from eight threads on one space, while two more map,
+ * protect, clean and unmap beside them.  Each fault is one that the accesses
+ * make necessary: not one more, and not one less.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /*
- * Threads and signals: attached ones and their alternate stacks (S1.10), handlers
- * of the program that touch a window at any moment (S2.16).
+ * Threads and signals: attached ones and their alternate stacks (S1.10),
+ * handlers of the program that touch a window at any moment (S2.16).
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -313,7 +313,8 @@ static void call_everything(struct vmm_space *space, unsigned round)
   ck_assert_ok(vmm_discard(space, at, page));
 }
 
-/* The page that is protected at the time may not be written: the write waits. */
+/* The page that is protected at the time may not be written: the write
+ * waits. */
 static enum vmm_verdict wait_for_rights(struct vmm_fault *fault, void *arg)
 {
   (void)arg;

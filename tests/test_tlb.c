@@ -1,5 +1,6 @@
 /*
- * TLBs by software: what they find, and that nothing that was forbidden is found.
+ * TLBs by software: what they find, and that nothing that was forbidden is
+ * found.
  */
 #include <pthread.h>
 #include <sched.h>

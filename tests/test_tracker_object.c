@@ -1,6 +1,6 @@
 /*
- * Trackers of an object: a write by any mapping in any space, by a pin or a copy
- * counts (S4.15), also where the mapping has gone before the look.
+ * Trackers of an object: a write by any mapping in any space, by a pin or a
+ * copy counts (S4.15), also where the mapping has gone before the look.
  */
 #include "track.h"
 

@@ -1,7 +1,8 @@
 /*
  * Writers against looks (S2.15, S4.5, S4.15, S4.18): a copy that is kept up to
- * date by a tracker's reports alone equals the memory after each round, in which
- * every writer writes each page once, so that no write hides the loss of another.
+ * date by a tracker's reports alone equals the memory after each round, in
+ * which every writer writes each page once, so that no write hides the loss of
+ * another.
  */
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /*
- * The trampoline page of a space and the emulations in it: what the library has to
- * do for scenarios S0.3, S0.4, S0.5, S0.7, S0.8, S0.9, S0.10 and S0.12.
+ * The trampoline page of a space and the emulations in it: what the library has
+ * to do for scenarios S0.3, S0.4, S0.5, S0.7, S0.8, S0.9, S0.10 and S0.12.
  */
 #include "trampolines.h"
 
@@ -211,7 +211,8 @@ START_TEST(s0_5_emulations_nest)
 }
 END_TEST
 
-/* The handler's emulation comes between: the first one was rolled back before. */
+/* The handler's emulation comes between: the first one was rolled back
+ * before. */
 START_TEST(s0_5_a_handlers_emulation_disturbs_none)
 {
   struct vmm_guest_thread *thread = guest_thread();

@@ -1,6 +1,6 @@
 /*
- * The host's own code run from a trampoline page through a hart's window: S0.6 and
- * S0.13 as a JIT meets them.
+ * The host's own code run from a trampoline page through a hart's window: S0.6
+ * and S0.13 as a JIT meets them.
  */
 #include "trampolines.h"
 

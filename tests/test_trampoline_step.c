@@ -1,6 +1,7 @@
 /*
- * A stranger's access of a hart's window, stopped at each step of its fault, while the
- * hart turns to another guest thread: S0.15, and the page is never the wrong one.
+ * A stranger's access of a hart's window, stopped at each step of its fault,
+ * while the hart turns to another guest thread: S0.15, and the page is never
+ * the wrong one.
  */
 #define _GNU_SOURCE 1
 #include <check.h>
@@ -21,7 +22,8 @@ static pthread_t stranger;
 static _Atomic int stop_step = -1;
 static _Atomic int has_stopped, may_go;
 
-/* With the window locked the hart can but say whom it runs now: that is awaited. */
+/* With the window locked the hart can but say whom it runs now: that is
+ * awaited. */
 static void stop_stranger(enum vmmi_step step)
 {
   if (!pthread_equal(pthread_self(), stranger) ||

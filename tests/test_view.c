@@ -42,7 +42,8 @@ START_TEST(no_address_of_the_guest_s_reaches_what_is_not_the_user_s)
     hart_set(views->user, va, 1);
   for (vmm_addr_t va = STACK_TOP - STACK_PAGES * page; va < STACK_TOP; va += page)
     hart_set(views->supervisor, va, 1);
-  /* exactly: all that the guest's addressing covers grants the four user pages */
+  /* exactly: all that the guest's addressing covers grants the four user
+   * pages */
   ck_assert_uint_eq(reachable_pages(views->user - DISPLACEMENT,
                                     views->user + size + DISPLACEMENT),
                     4 * page / (uint64_t)sysconf(_SC_PAGESIZE));

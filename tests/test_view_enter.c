@@ -1,6 +1,6 @@
 /*
- * Stacks in the entry area, entering and leaving, what interrupts, copies of the
- * process.
+ * Stacks in the entry area, entering and leaving, what interrupts, copies of
+ * the process.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -202,8 +202,8 @@ END_TEST
 /* ---- interrupts ---- */
 
 #if defined __x86_64__
-/* Each instruction between stepping() and stepped() is followed by an interrupt,
- * whose own steps nest three deep. */
+/* Each instruction between stepping() and stepped() is followed by an
+ * interrupt, whose own steps nest three deep. */
 static struct {
   unsigned depth, most, count, wrong;
 } interrupts;

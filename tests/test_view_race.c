@@ -66,8 +66,8 @@ static void *change_pages(void *seed)
   return NULL;
 }
 
-/* One access by a view, which must end as the table says, if that says one thing
- * from its beginning to its end. */
+/* One access by a view, which must end as the table says, if that says one
+ * thing from its beginning to its end. */
 static void access_page(const struct vmm_views *views, uint64_t choice)
 {
   unsigned i = (unsigned)(choice % PAGES);

@@ -1,6 +1,6 @@
 /*
- * Watchpoints by calls: which accesses are told, in which order, with what; and that
- * what lies beside them is not.
+ * Watchpoints by calls: which accesses are told, in which order, with what; and
+ * that what lies beside them is not.
  */
 #include "uart.h"
 

@@ -1,6 +1,6 @@
 /*
- * Wired memory stays installed, whatever else is done: a system call on it never
- * fails, an access never faults.
+ * Wired memory stays installed, whatever else is done: a system call on it
+ * never fails, an access never faults.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>

@@ -1,6 +1,7 @@
 /*
- * What the suites of guest threads and their pages share: a space with a trampoline
- * page, a hart, and emulations of made-up instructions that name themselves.
+ * What the suites of guest threads and their pages share: a space with a
+ * trampoline page, a hart, and emulations of made-up instructions that name
+ * themselves.
  */
 #ifndef VMM_TESTS_TRAMPOLINES_H
 #define VMM_TESTS_TRAMPOLINES_H

@@ -1,6 +1,6 @@
 /*
- * A device for tests: bytes that its callbacks read and write, and a log of what was
- * asked.
+ * A device for tests: bytes that its callbacks read and write, and a log of
+ * what was asked.
  */
 #ifndef VMM_TESTS_UART_H
 #define VMM_TESTS_UART_H

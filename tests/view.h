@@ -1,6 +1,6 @@
 /*
- * What the suites of views share: a space with memory of the user's and a stack of
- * the supervisor's, and a hart with views over it.
+ * What the suites of views share: a space with memory of the user's and a stack
+ * of the supervisor's, and a hart with views over it.
  */
 #ifndef VMM_TESTS_VIEW_H
 #define VMM_TESTS_VIEW_H
@@ -27,7 +27,8 @@ static inline void write_to(void *at)
   *(volatile char *)at = 1;
 }
 
-/* The guarded call is ended by a fault with this reason at this guest address. */
+/* The guarded call is ended by a fault with this reason at this guest
+ * address. */
 static inline void check_ended(vmm_guard_function *fn, void *arg, unsigned reason,
                         vmm_addr_t va)
 {
@@ -77,8 +78,8 @@ static inline void end(void)
   vmm_test_end(space);
 }
 
-/* Everything that the host lets code access in [from, to), as offsets from the user
- * base: only the pages that the guest may read there. */
+/* Everything that the host lets code access in [from, to), as offsets from the
+ * user base: only the pages that the guest may read there. */
 struct reachable {
   uintptr_t from, to;
   size_t pages;

@@ -43,7 +43,8 @@
         vmm_test_after.faults_write - vmm_test_before.faults_write, (writes)); \
   } while (0)
 
-/* => whether the suites run on spaces without windows (tests/programs/checked.sh) */
+/* => whether the suites run on spaces without windows
+ *    (tests/programs/checked.sh) */
 static inline int vmm_test_checked(void)
 {
   return getenv("VMM_TEST_CHECKED") != NULL;
@@ -82,8 +83,8 @@ static inline void vmm_test_end(struct vmm_space *space)
   ck_assert_ok(vmm_space_destroy(space));
 }
 
-/* Reads or writes one byte through the window, whatever the compiler thinks; by a
- * call where there is none. */
+/* Reads or writes one byte through the window, whatever the compiler thinks; by
+ * a call where there is none. */
 static inline uint8_t vmm_test_get(struct vmm_space *space, vmm_addr_t va)
 {
   uint8_t byte;
