@@ -330,12 +330,6 @@ END_TEST
 
 enum { HARTS = 4, ROUNDS = 20000 };
 
-struct runner {
-  struct vmm_space *space;
-  uint64_t id;
-  uint64_t wrong;
-};
-
 static void *push_and_read(void *arg)
 {
   struct runner *runner = arg;
@@ -344,7 +338,7 @@ static void *push_and_read(void *arg)
   struct vmm_guest_thread *own = vmm_hart_thread(hart);
 
   for (uint64_t i = 0; i < ROUNDS; i++) {
-    uint64_t code = runner->id << 32 | i;
+    uint64_t code = (uint64_t)runner->id << 32 | i;
     vmm_addr_t pc = push_code(own, code);
 
     runner->wrong += window_word(base, pc) != code;
@@ -358,18 +352,8 @@ static void *push_and_read(void *arg)
 START_TEST(s0_13_each_hart_sees_its_own_page)
 {
   struct vmm_space *space = space_with_trampoline();
-  struct runner runner[HARTS];
-  pthread_t thread[HARTS];
 
-  for (unsigned i = 0; i < HARTS; i++) {
-    runner[i] = (struct runner){ space, i + 1, 0 };
-    ck_assert_int_eq(pthread_create(&thread[i], NULL, push_and_read, &runner[i]),
-                     0);
-  }
-  for (unsigned i = 0; i < HARTS; i++) {
-    pthread_join(thread[i], NULL);
-    ck_assert_uint_eq(runner[i].wrong, 0);
-  }
+  run_on_harts(space, HARTS, push_and_read);
   vmm_test_end(space);
 }
 END_TEST

@@ -45,12 +45,6 @@ static uint64_t run_at(char *base, vmm_addr_t pc, uint64_t argument)
   return ((uint64_t(*)(uint64_t))(uintptr_t)(base + pc))(argument);
 }
 
-struct runner {
-  struct vmm_space *space;
-  uint32_t id;
-  uint64_t wrong;
-};
-
 static void *push_and_run(void *arg)
 {
   struct runner *runner = arg;
@@ -77,18 +71,8 @@ static void *push_and_run(void *arg)
 START_TEST(s0_13_harts_run_their_own_code_at_one_address)
 {
   struct vmm_space *space = space_with_trampoline();
-  struct runner runner[HARTS];
-  pthread_t thread[HARTS];
 
-  for (unsigned i = 0; i < HARTS; i++) {
-    runner[i] = (struct runner){ space, i + 1, 0 };
-    ck_assert_int_eq(pthread_create(&thread[i], NULL, push_and_run, &runner[i]),
-                     0);
-  }
-  for (unsigned i = 0; i < HARTS; i++) {
-    pthread_join(thread[i], NULL);
-    ck_assert_uint_eq(runner[i].wrong, 0);
-  }
+  run_on_harts(space, HARTS, push_and_run);
   vmm_test_end(space);
 }
 END_TEST

@@ -90,6 +90,31 @@ static inline vmm_addr_t push_nested(struct vmm_guest_thread *thread,
   return pc;
 }
 
+/* A thread with a hart of its own, one of several at once. */
+struct runner {
+  struct vmm_space *space;
+  uint32_t id; /* from 1 */
+  uint64_t wrong;
+};
+
+/* Runs it by so many threads at once, each with a runner: nothing is wrong. */
+static inline void run_on_harts(struct vmm_space *space, unsigned harts,
+                                void *(*run)(void *runner))
+{
+  struct runner runner[16];
+  pthread_t thread[16];
+
+  ck_assert_uint_le(harts, 16);
+  for (unsigned i = 0; i < harts; i++) {
+    runner[i] = (struct runner){ space, i + 1, 0 };
+    ck_assert_int_eq(pthread_create(&thread[i], NULL, run, &runner[i]), 0);
+  }
+  for (unsigned i = 0; i < harts; i++) {
+    pthread_join(thread[i], NULL);
+    ck_assert_uint_eq(runner[i].wrong, 0);
+  }
+}
+
 /* => the eight bytes that a load through the window finds */
 static inline uint64_t window_word(const char *base, vmm_addr_t va)
 {
