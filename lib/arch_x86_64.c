@@ -1,8 +1,8 @@
-#define _GNU_SOURCE 1
 /*
  * The context of a signal on x86-64: the page fault's error code says which
  * access it was (Intel SDM volume 3, section 4.7).
  */
+#define _GNU_SOURCE 1
 #include "arch.h"
 
 #include <errno.h>

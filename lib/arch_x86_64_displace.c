@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 /*
  * Instructions that run out of line on x86-64.  Most run as they are, and a
  * jump to what follows them comes after.  What the pc has a part in:
@@ -15,6 +14,7 @@
  * That register is rsi, rdi or rbp: no instruction with a memory operand of its
  * own uses them but where its ModRM or vvvv says so (Intel SDM volume 2).
  */
+#define _GNU_SOURCE 1
 #include "arch.h"
 
 #include <errno.h>

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 /*
  * The frame of a guarded call on x86-64, by the System V ABI (AMD64 supplement,
  * section 3.2): what a function must keep is rbx, rbp, r12 to r15, the control
@@ -10,6 +9,7 @@
  *   CFA - 32  r12                     CFA - 76  x87 word, mxcsr at the call
  *   CFA - 40  r13                     CFA - 80  *sp: mxcsr
  */
+#define _GNU_SOURCE 1
 #include "arch.h"
 
 #include <ucontext.h>

@@ -1,9 +1,9 @@
-#define _GNU_SOURCE 1
 /*
  * The host's memory on Linux.  Windows and the alias are kept out of core dumps
  * and of fork by madvise; a mapping made over a part of a reservation needs
  * both again, since it is a new one.  Everything here is a system call or two.
  */
+#define _GNU_SOURCE 1
 #include "os.h"
 
 #include <errno.h>

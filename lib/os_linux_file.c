@@ -1,8 +1,8 @@
-#define _GNU_SOURCE 1
 /*
  * Files on Linux: plain system calls, each after it was asked whether it is to
  * fail.
  */
+#define _GNU_SOURCE 1
 #include "os_file.h"
 
 #include <errno.h>

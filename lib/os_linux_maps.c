@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 /*
  * What the host maps in this process, as /proc/self/maps of Linux tells it:
  *
@@ -8,6 +7,7 @@
  * It is read in pieces with one buffer and no malloc.  The kernel gives whole
  * lines, from the address where the last piece ended.
  */
+#define _GNU_SOURCE 1
 #include "os.h"
 
 #include <errno.h>

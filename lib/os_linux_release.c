@@ -1,9 +1,9 @@
-#define _GNU_SOURCE 1
 /*
  * Giving memory back.  The host may refuse (to cut a mapping in two takes one
  * more), so what it refuses is remembered and tried again later; meanwhile
  * nobody can access it, if the host allows that much.
  */
+#define _GNU_SOURCE 1
 #include "os.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
-#define _GNU_SOURCE 1
 /*
  * The host's signals on Linux: the size of a frame comes with the auxiliary
  * vector (it grows with the CPU's vector registers), and one system call sends
  * a signal with a siginfo of the caller's.
  */
+#define _GNU_SOURCE 1
 #include "os_signal.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
-#define _GNU_SOURCE 1
 /*
  * Where the calling thread's stack ends on Linux, as libc tells it.  The first
  * thread's stack grows down to a limit, which the kernel keeps free below it.
  */
+#define _GNU_SOURCE 1
 #include "os.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
-#define _GNU_SOURCE 1
 /*
  * Threads and processes on Linux: waiting by futexes, a thread of the library's
  * own, fork.
  */
+#define _GNU_SOURCE 1
 #include "os_thread.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /*
- * Pagers as the program sees them: making and ending them, flushing, evicting,
- * counting.
+ * Pagers as the program sees them: making and ending them.  pager_flush.c has
+ * what it asks of one in between.
  *
  * The last hold of an object may go anywhere, with locks held, so its end is
  * put off: the pager's thread does it, or, for inline pagers, the next thread

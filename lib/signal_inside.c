@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 /*
  * SIGNAL CONTEXT.  Everything here runs in a handler of a synchronous signal,
  * which may have interrupted anything: no malloc, no stdio, no lazily made
@@ -10,6 +9,7 @@
  * handler, a guarded call, the handler before ours, the default action.
  * Exactly one ends it.
  */
+#define _GNU_SOURCE 1
 #include "entry.h"
 
 #include <errno.h>

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 /*
  * Installing, removing and looking after the handlers: everything about signals
  * that does not run in signal context, but for vmmi_signal_previous().
@@ -7,6 +6,7 @@
  * then ours stays in its place, since a second one would make a ring of the
  * chain.
  */
+#define _GNU_SOURCE 1
 #include "entry.h"
 
 #include <errno.h>

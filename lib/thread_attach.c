@@ -1,9 +1,9 @@
-#define _GNU_SOURCE 1
 /*
  * Attached threads: those that have an alternate signal stack of the library's,
  * for guests that overflow the stack, or switch it.  A key's destructor
  * detaches them when they end.  Layer 5.
  */
+#define _GNU_SOURCE 1
 #include "window.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
-#define _GNU_SOURCE 1
 /*
  * SIGNAL CONTEXT, but for the two functions at the end.  Moves of x86-64,
  * decoded by Zydis, which takes no memory.  arch_x86_64_registers.c reads and
  * writes the context.
  */
+#define _GNU_SOURCE 1
 #include <errno.h>
 #include <string.h>
 

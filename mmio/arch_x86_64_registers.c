@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 /*
  * SIGNAL CONTEXT, but for vmmi_register_prepare().  Registers in the frame that
  * the kernel pushed (Linux: arch/x86/include/uapi/asm/sigcontext.h).  XMM
@@ -10,6 +9,7 @@
  *    576  component 2: bits 128 to 255 of ymm0 ... ymm15
  *      ?  component 6: bits 256 to 511 of zmm0 ... zmm15; CPUID says where
  */
+#define _GNU_SOURCE 1
 #include "registers.h"
 
 #include <cpuid.h>
