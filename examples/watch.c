@@ -26,7 +26,8 @@ static int told(struct vmm_watch *watch, const struct vmm_watch_event *event,
   uint32_t value = 0;
 
   (void)watch;
-  memcpy(&value, event->value, event->nbytes < 4 ? event->nbytes : 4);
+  if (event->value != NULL) /* of a copy it is not known */
+    memcpy(&value, event->value, event->nbytes < 4 ? event->nbytes : 4);
   printf("  %u bytes to 0x%" PRIx64 ": %" PRIu32 "%s\n",
          (unsigned)event->nbytes, event->va, value,
          value > history->limit ? ", refused" : "");
