@@ -314,6 +314,18 @@ static int64_t copy_string(struct vmm_space *space, char *to, vmm_addr_t from,
   return vmmi_error(-ENAMETOOLONG, "string: no zero in its size", 0);
 }
 
+/* => error; if it is 1, an empty string was read */
+static int forget_string(char *to, size_t nbytes, int error, size_t *length)
+{
+  if (error > 0 && nbytes == 0)
+    return vmmi_error(-ENAMETOOLONG, "string: no zero in its size", 0);
+  if (vmmi_arch_fill(to, 0, nbytes) != 0)
+    return vmmi_error(-EFAULT, "copy: the host's buffer", 0);
+  if (error > 0 && length != NULL)
+    *length = 0;
+  return error > 0 ? 0 : error;
+}
+
 int vmm_copyin_string(struct vmm_space *space, char *to, vmm_addr_t from,
                       size_t size, size_t *length)
 {
@@ -326,8 +338,8 @@ int vmm_copyin_string(struct vmm_space *space, char *to, vmm_addr_t from,
   /* how long it is, is known only now */
   error = vmmi_perform_tell(space, from, read, VMM_READ, VMM_WATCH_BEFORE,
                             NULL);
-  if (error < 0)
-    return error;
+  if (error != 0) /* refused, or to be left out: nothing was read */
+    return forget_string(to, (size_t)read, error, length);
   vmmi_perform_tell(space, from, read, VMM_READ, VMM_WATCH_AFTER, NULL);
   if (nbytes < 0)
     return (int)nbytes;

@@ -196,7 +196,8 @@ static int do_cas(struct vmm_space *space, vmm_addr_t va, char *old,
   int held, result = 0;
 
   vmmi_thread_enter();
-  held = begin_access(&access, space, va, nbytes, VMM_WRITE, 0);
+  held = begin_access(&access, space, va, nbytes, VMM_WRITE,
+                      VMMI_RESOLVE_READ);
   if (held == 0) {
     char *guest = bytes_of(&access, 0);
 

@@ -238,7 +238,8 @@ static enum displaced_place place_at(const void *context, unsigned *i)
 bool vmmi_displace_rollback(void *context, size_t *length)
 {
   unsigned i;
-  enum displaced_place place = place_at(context, &i);
+  enum displaced_place place = context != NULL ? place_at(context, &i)
+                                               : ELSEWHERE;
   const struct vmmi_arch_displaced *slot;
 
   if (place == ELSEWHERE)
@@ -288,6 +289,8 @@ void *vmm_displace_pc(const void *context)
   enum displaced_place place = place_at(context, &i);
   const struct vmmi_arch_displaced *slot;
 
+  if (context == NULL)
+    return NULL;
   if (place == ELSEWHERE)
     return (void *)vmmi_arch_pc(context);
   slot = &vmmi_thread_self.displacer->slot[i];

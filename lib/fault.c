@@ -10,10 +10,13 @@
 #include "lazy.h"
 
 static const char no_context[] = "the access was a call's: it has no registers";
+static const char no_fault[] = "no fault, or no place for the value";
 static const char no_register[] = "the host has no register of that number";
 
 int vmm_fault_set_pc(struct vmm_fault *fault, void *pc)
 {
+  if (fault == NULL)
+    return vmmi_error(-EINVAL, no_fault, 0);
   if (fault->context == NULL)
     return vmmi_error(-ENOTSUP, no_context, 0);
   vmmi_arch_set_pc(fault->context, (uintptr_t)pc);
@@ -23,6 +26,8 @@ int vmm_fault_set_pc(struct vmm_fault *fault, void *pc)
 int vmm_fault_get_register(const struct vmm_fault *fault, unsigned n,
                            uint64_t *value)
 {
+  if (fault == NULL || value == NULL)
+    return vmmi_error(-EINVAL, no_fault, 0);
   if (fault->context == NULL)
     return vmmi_error(-ENOTSUP, no_context, 0);
   if (vmmi_arch_get_register(fault->context, n, value) != 0)
@@ -32,6 +37,8 @@ int vmm_fault_get_register(const struct vmm_fault *fault, unsigned n,
 
 int vmm_fault_set_register(struct vmm_fault *fault, unsigned n, uint64_t value)
 {
+  if (fault == NULL)
+    return vmmi_error(-EINVAL, no_fault, 0);
   if (fault->context == NULL)
     return vmmi_error(-ENOTSUP, no_context, 0);
   if (vmmi_arch_set_register(fault->context, n, value) != 0)

@@ -202,9 +202,7 @@ static bool is_empty(const struct vmmi_pagetable *pt,
   return true;
 }
 
-/* Leaves with no entry give up their run, and the windows their place for
- * it. */
-static void drop_runs(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
+void vmmi_map_drop_runs(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
 {
   struct vmmi_leaf *leaf;
 
@@ -268,7 +266,7 @@ void vmmi_map_remove(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end)
   }
   vmmi_pagetable_each(&space->pt, va, end, remove_entry, &removal);
   vmmi_frame_end_batch(&removal.batch);
-  drop_runs(space, va, end);
+  vmmi_map_drop_runs(space, va, end);
   vmmi_lazy_note(space, va, end - va);
   while ((region = gone) != NULL) {
     gone = region->left;

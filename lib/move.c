@@ -141,6 +141,7 @@ static int move_locked(struct move *move, uint32_t flags)
       va = region->end;
       move_region(move, region);
     }
+    vmmi_map_drop_runs(space, move->from, end);
     vmmi_tracker_note(space, move->from, move->nbytes);
     vmmi_tracker_note(space, move->to, move->nbytes);
     vmmi_lazy_note(space, move->from, move->nbytes);

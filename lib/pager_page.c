@@ -316,7 +316,8 @@ static bool is_writable_anyway(const struct vmmi_pager *pager, uint32_t i)
   uint64_t frame = pager->object->extent +
                    ((uint64_t)i << (pager->page_shift - VMMI_FRAME_SHIFT));
 
-  return vmmi_pager_is_wired(pager, i) ||
+  /* a pin's writers are counted a little after the pin itself */
+  return vmmi_pager_is_wired(pager, i) || pager->page[i].pins != 0 ||
          vmmi_frame_is_written(frame, 1u << (pager->page_shift -
                                              VMMI_FRAME_SHIFT));
 }

@@ -137,6 +137,8 @@ static void wake(struct vmmi_wait *wait)
 static bool complete_wait(struct vmmi_pager *pager, struct vmmi_wait *wait,
                           bool filled, int error, unsigned reason)
 {
+  if (wait->stays && filled) /* somebody else's */
+    return false;
   if (error != 0 && wait->error == 0) {
     wait->error = error;
     wait->reason = reason;
@@ -232,6 +234,8 @@ void vmm_waiter_cancel(struct vmm_waiter *waiter)
 {
   uint32_t asleep = ASLEEP;
 
+  if (waiter == NULL)
+    return;
   vmmi_thread_enter();
   pthread_mutex_lock(&graph_lock);
   if (waiter->waits != NULL &&

@@ -284,14 +284,17 @@ static int hold_range(struct vmm_pin *pin, vmm_addr_t va, size_t pages,
 {
   vmm_addr_t start = vmmi_align_down(va, pin->space->page_nbytes);
   vmm_addr_t next = start, at = va;
+  unsigned flags = VMMI_RESOLVE_PIN;
   int error = 0;
 
+  if (access == (VMM_READ | VMM_WRITE))
+    flags |= VMMI_RESOLVE_READ;
   access = access & VMM_WRITE ? VMM_WRITE : VMM_READ;
   vmmi_thread_enter();
   atomic_fetch_add(&pin->space->users, 1);
   for (size_t i = 0; error == 0 && i < pages; i++) {
     at = vmmi_max(va, next);
-    error = vmmi_pin_page(pin->space, at, access, VMMI_RESOLVE_PIN,
+    error = vmmi_pin_page(pin->space, at, access, flags,
                           &pin->held[i]);
     pin->count += error == 0;
     next += pin->space->page_nbytes;

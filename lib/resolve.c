@@ -37,6 +37,12 @@ struct attempt {
   struct vmmi_request *request;
   struct vmmi_page_range range;
   uint8_t told;     /* trackers whose callback was called */
+  struct {          /* the one that is to be told next */
+    struct vmm_tracker *tracker; /* a name: it may end meanwhile */
+    void (*touched)(struct vmm_tracker *, vmm_addr_t, void *);
+    void *arg;
+    vmm_addr_t at;
+  } next;
   unsigned evicted; /* how often */
   bool trimmed;
   bool silent;      /* the entry granted the access already */
@@ -106,6 +112,12 @@ struct vmmi_region *vmmi_resolve_region(struct vmmi_request *request,
   return region;
 }
 
+static uint32_t needed_rights(const struct vmmi_request *request)
+{
+  return request->access |
+         (request->flags & VMMI_RESOLVE_READ ? (uint32_t)VMM_READ : 0);
+}
+
 static int classify_device(struct vmmi_request *request)
 {
   if (request->flags & VMMI_RESOLVE_NOFAULT)
@@ -124,7 +136,7 @@ static int classify(struct attempt *attempt)
     return fail(request, outside_reason(request), -EFAULT);
   if (region == NULL)
     return fail(request, VMM_FAULT_NO_REGION, -EFAULT);
-  if (!(region->rights & request->access) && !is_forced(request, region))
+  if ((needed_rights(request) & ~region->rights) && !is_forced(request, region))
     return fail(request, VMM_FAULT_RIGHTS, -EFAULT);
   if (vmmi_resolve_is_hidden(request, region))
     return fail(request, VMM_FAULT_SUPERVISOR, -EFAULT);
@@ -140,24 +152,41 @@ static int classify(struct attempt *attempt)
 }
 
 /* A callback is called with no lock held, so the resolution begins again. */
-static int tell(struct attempt *attempt, struct vmm_tracker *tracker)
+static int tell(struct attempt *attempt)
 {
-  struct vmmi_request *request = attempt->request;
-  struct vmmi_region *region = request->region;
-  vmm_addr_t at = request_page(request);
-  struct vmm_tracker copy = { .touched = tracker->touched,
-                              .arg = tracker->arg };
+  struct vmm_space *space = attempt->request->space;
   struct vmmi_away away;
 
-  if (tracker->object != NULL)
-    at = region->offset + (at - region->start);
-  attempt->told |= (uint8_t)(1u << tracker->slot);
-  vmmi_space_unlock(request->space);
+  vmmi_space_unlock(space);
   vmmi_thread_away(&away);
-  copy.touched(tracker, at, copy.arg);
+  attempt->next.touched(attempt->next.tracker, attempt->next.at,
+                        attempt->next.arg);
   vmmi_thread_back(&away);
-  vmmi_space_lock_shared(request->space);
+  vmmi_space_lock_shared(space);
   return RESTART;
+}
+
+/* => whether a tracker is to be told of the access, whose callback is in
+ *    attempt->next then.  => pages locked, or the tracker could end */
+static bool has_to_tell(struct attempt *attempt, vmm_pte_t pte)
+{
+  struct vmmi_request *request = attempt->request;
+  const struct vmmi_region *region = request->region;
+  vmm_addr_t at = request_page(request);
+  struct vmm_tracker *tracker = vmmi_tracker_to_tell(
+      attempt->range.region, attempt->range.va, request->access, pte);
+
+  if (tracker == NULL || (attempt->told & (1u << tracker->slot)))
+    return false;
+  if (request->flags & VMMI_RESOLVE_NOFAULT)
+    return true; /* the access is not made */
+  attempt->told |= (uint8_t)(1u << tracker->slot);
+  attempt->next.tracker = tracker;
+  attempt->next.touched = tracker->touched;
+  attempt->next.arg = tracker->arg;
+  attempt->next.at =
+      tracker->object != NULL ? region->offset + (at - region->start) : at;
+  return true;
 }
 
 static void let_go(struct attempt *attempt)
@@ -220,26 +249,23 @@ static int promote(struct attempt *attempt)
   struct vmmi_request *request = attempt->request;
   struct vmmi_page_range *range = &attempt->range;
   unsigned i = vmmi_leaf_index(&request->space->pt, range->va);
-  struct vmm_tracker *tracker;
   vmm_pte_t pte;
   int error = 0;
+  bool tells;
 
   vmmi_page_lock(range);
   pte = atomic_load(&range->leaf->pte[i]);
   attempt->silent = vmmi_page_grants(range, request, pte);
   if ((request->flags & VMMI_RESOLVE_PIN) && (pte & VMM_PTE_COW))
     attempt->silent = false;
-  tracker =
-      vmmi_tracker_to_tell(range->region, range->va, request->access, pte);
-  if (tracker != NULL && (attempt->told & (1u << tracker->slot)))
-    tracker = NULL;
+  tells = has_to_tell(attempt, pte);
   if (request->flags & VMMI_RESOLVE_NOFAULT) {
     if (!attempt->silent)
       error = fail(request, VMM_FAULT_DISABLED, -EFAULT);
   } else if (attempt->silent) {
     if (vmmi_page_is_coarse(range, request))
       vmmi_page_widen(range); /* the window lost more than this page */
-  } else if (tracker == NULL) {
+  } else if (!tells) {
     error = vmmi_page_promote(range, request);
   }
   if (error == 0 && request->access == VMM_EXEC && attempt->silent)
@@ -247,13 +273,12 @@ static int promote(struct attempt *attempt)
         vmmi_code_note(range->region, request_page(request),
                        vmm_pte_frame(atomic_load(&range->leaf->pte[i])));
   pte = atomic_load(&range->leaf->pte[i]);
-  request->held = error == 0 && tracker == NULL && hold_promoted(attempt, pte);
+  request->held = error == 0 && !tells && hold_promoted(attempt, pte);
   vmmi_page_unlock(range);
   if (error == VMMI_PAGE_AWAY)
     return page_in(attempt);
-  if (tracker != NULL && error == 0 &&
-      !(request->flags & VMMI_RESOLVE_NOFAULT))
-    return tell(attempt, tracker);
+  if (tells && error == 0 && !(request->flags & VMMI_RESOLVE_NOFAULT))
+    return tell(attempt);
   return error;
 }
 

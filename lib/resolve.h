@@ -15,6 +15,7 @@ enum {
   VMMI_RESOLVE_HOLD = 1 << 4,    /* keep a pager's page: vmmi_pager_unhold() */
   VMMI_RESOLVE_LOOK = 1 << 5,    /* if it is for software, a call follows */
   VMMI_RESOLVE_USER = 1 << 6,    /* by a user's view, without its window */
+  VMMI_RESOLVE_READ = 1 << 7,    /* the access needs VMM_READ too */
 };
 
 /* Beside 0 and errors: the page is a device's, which has no frame; nothing was

@@ -338,6 +338,27 @@ static bool deal_with(struct event *event, bool inside)
   return deal_with_insn(event, inside);
 }
 
+/*
+ * The owner of a software TLB in a section: who waits for its end may be inside, and
+ * the gate shut until he is out.  Memory of the alias that is gone (a truncated file)
+ * ends at the instruction's entry in the exception table without passing it.
+ */
+static bool end_in_section(struct event *event)
+{
+  struct vmm_space *space;
+  vmm_addr_t va = (uintptr_t)event->info->si_addr;
+
+  if (vmmi_extable_find(event->insn) == 0 ||
+      window_of(event->info->si_addr, &va, &space) != NULL)
+    return false;
+  event->request.va = va;
+  event->request.access = access_kind(event);
+  event->request.reason = VMM_FAULT_OUTSIDE;
+  describe(event, -EFAULT);
+  vmmi_resolve_give_up(NULL, &event->fault);
+  return go_by_insn(event);
+}
+
 /* => whether the fault has ended; else the context is as it was, where it
  *    stands for what it was (displace.h) */
 static bool handle(int signal, siginfo_t *info, void *context)
@@ -355,6 +376,9 @@ static bool handle(int signal, siginfo_t *info, void *context)
     vmm_displace_rollback(context);
     return false;
   }
+  if (vmmi_unlikely(self->sections > 0) && inside == 0 &&
+      end_in_section(&event))
+    return true;
   if (inside == 0) { /* as the outermost enter does */
     vmmi_arch_mask(context, &self->mask);
     vmmi_gate_pass();

@@ -122,6 +122,7 @@ static int apply_image(struct vmmi_image *image)
   if (error != 0)
     return error;
   remove_regions(space);
+  vmmi_map_drop_runs(space, 0, space->size);
   insert_regions(image);
   for (vmm_addr_t va = 0; (leaf = vmmi_pagetable_next(
                                &image->pt, &va, image->pt.size)) != NULL;

@@ -70,12 +70,12 @@ void vmmi_thread_away(struct vmmi_away *away)
 
   away->inside = self->inside;
   self->away++;
+  away->guard = self->guard;
+  self->guard = NULL;
   if (away->inside == 0)
     return;
   away->mask = self->mask;
-  away->guard = self->guard;
   self->inside = 0;
-  self->guard = NULL;
   vmmi_gate_leave();
   pthread_sigmask(SIG_SETMASK, &away->mask, &away->ours);
 }
@@ -85,8 +85,10 @@ void vmmi_thread_back(const struct vmmi_away *away)
   struct vmmi_thread *self = &vmmi_thread_self;
 
   self->away--;
-  if (away->inside == 0)
+  if (away->inside == 0) {
+    self->guard = away->guard;
     return;
+  }
   pthread_sigmask(SIG_SETMASK, &away->ours, NULL);
   vmmi_gate_pass();
   self->inside = away->inside;
@@ -103,6 +105,8 @@ int vmmi_error(int error, const char *why, int host)
 
 int vmm_fault_last(struct vmm_fault *fault)
 {
+  if (fault == NULL)
+    return vmmi_error(-EINVAL, "fault last: no place for it", 0);
   if (!vmmi_thread_self.has_last)
     return vmmi_error(-ENOENT, "this thread has had no fault", 0);
   *fault = vmmi_thread_self.last;

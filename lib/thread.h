@@ -29,6 +29,7 @@ struct vmmi_thread {
   unsigned nofault;       /* depth of vmm_nofault_begin() */
   unsigned inside;        /* depth of vmmi_thread_enter() */
   unsigned away;          /* depth of vmmi_thread_away(): of callbacks */
+  unsigned sections;      /* of software TLBs that it is in: <vmm/tlb.h> */
   sigset_t mask;          /* what the outermost enter found */
   struct vmm_hart *hart;      /* bound to this thread, or NULL */
   struct vmmi_guard *guard;   /* the innermost guarded call that counts here */

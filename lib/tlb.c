@@ -102,6 +102,7 @@ void vmm_tlb_enter(struct vmm_tlb *shown)
 {
   struct vmmi_tlb *tlb = inside_of(shown);
 
+  vmmi_thread_self.sections++;
   atomic_store_explicit(&tlb->owner, &vmmi_thread_self, memory_order_relaxed);
   atomic_store_explicit(&tlb->forks, atomic_load(&vmmi_tlb_forks),
                         memory_order_relaxed);
@@ -118,6 +119,7 @@ void vmm_tlb_leave(struct vmm_tlb *shown)
   /* release: the accesses are done */
   if (atomic_exchange(&tlb->section, VMMI_TLB_OUTSIDE) == VMMI_TLB_AWAITED)
     vmmi_os_wake(&tlb->section);
+  vmmi_thread_self.sections--;
 }
 
 /* ---- filling ---- */
@@ -151,6 +153,8 @@ int vmm_tlb_fill(struct vmm_tlb *shown, vmm_addr_t va, unsigned access)
   bool made = false;
   int error;
 
+  if (shown == NULL)
+    return vmmi_error(-EINVAL, "tlb: not one", 0);
   if (access != VMM_READ && access != VMM_WRITE)
     return vmmi_error(-EINVAL, "tlb: neither a read nor a write", 0);
   error = vmmi_space_check(tlb->space);

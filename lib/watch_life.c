@@ -150,6 +150,8 @@ int vmm_watch_execute(struct vmm_space *space, vmm_addr_t va, uint64_t nbytes)
   struct vmm_fault fault;
   int error = vmmi_space_check(space);
 
+  if (error == 0 && (nbytes == 0 || nbytes - 1 > UINT64_MAX - va))
+    error = vmmi_error(-EINVAL, "watch: the range is empty or wraps", 0);
   if (error == 0)
     error = vmmi_watch_tell(&event);
   if (error != -EFAULT)

@@ -26,6 +26,7 @@
   X(hart) \
   X(hart_race) \
   X(hart_tags) \
+  X(hostile) \
   X(inject) \
   X(inject_calls) \
   X(limits) \
