@@ -75,6 +75,14 @@ static vmm_addr_t request_page(const struct vmmi_request *request)
   return vmmi_align_down(request->va, request->space->page_nbytes);
 }
 
+/* A look that fails is made again by the call that follows it, if there is a
+ * handler whose verdict that call needs: it counts, and asks, alone. */
+static bool is_for_call(const struct vmmi_request *request)
+{
+  return (request->flags & VMMI_RESOLVE_LOOK) && request->handler != NULL &&
+         vmmi_thread_self.nofault == 0;
+}
+
 static bool is_forced(const struct vmmi_request *request,
                       const struct vmmi_region *region)
 {
@@ -468,7 +476,7 @@ int vmmi_resolve_locked(struct vmmi_request *request)
   request->silent = attempt.silent;
   let_go(&attempt);
   if (error != 0) {
-    if (error != VMMI_RESOLVE_DEVICE)
+    if (error != VMMI_RESOLVE_DEVICE && !is_for_call(request))
       vmmi_resolve_count(request, error);
     vmmi_lazy_remember(request);
     request->region = NULL;
@@ -557,6 +565,8 @@ int vmmi_resolve_call(struct vmmi_request *request)
 
     if (error == VMMI_RESOLVE_DEVICE)
       return error;
+    if (is_for_call(request))
+      return 1;
     vmmi_resolve_describe(request, error, &fault);
     vmmi_thread_enter();
     verdict = vmmi_resolve_ask(request, &fault);

@@ -93,12 +93,12 @@ VMM_API void vmm_tlb_leave(struct vmm_tlb *tlb);
 
 /*
  * Does what an access (VMM_READ or VMM_WRITE) to va does that finds no entry:
- * all that the fault path does, handlers and trackers included, and counts it
- * so.  Then it makes the entry.  From outside of a section.
+ * all that the fault path does, trackers included, and counts it so.  Then it
+ * makes the entry.  From outside of a section.
  *
  * => 0 the entry is there, until somebody takes it away; 1 the access must be
- *    made by a call (<vmm/access.h>): the page can't have an entry, or a
- *    handler said VMM_SKIP
+ *    made by a call (<vmm/access.h>): the page can't have an entry, or the
+ *    access fails and there is a handler, which that call asks
  * -EFAULT -ENOMEM -EIO  as in <vmm/access.h>, and a pager's errors;
  *          vmm_fault_last() tells the rest
  */
