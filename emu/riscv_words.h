@@ -152,11 +152,12 @@ static inline bool converts(uint64_t a, unsigned width, bool is32,
   MEMORY_ADDRESS;                                                              \
   MEMORY_STORE(width, address, value)
 
-/* An atomic's address: aligned, and in the space. */
+/* An atomic's address: aligned, and in the space, even if SC makes no access. */
 #define ATOMIC_ADDRESS(width)                                                  \
   if (unlikely(address & (width / 8 - 1)))                                     \
     goto misaligned;                                                           \
-  MEMORY_ADDRESS
+  if (unlikely(address >= cpu->size))                                          \
+  goto fault
 
 #define EXTEND(width, value)                                                   \
   (width == 32 ? sext32(value) : (uint64_t)(value))
