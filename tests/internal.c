@@ -10,6 +10,7 @@
   X(lazy_step) \
   X(pager_step) \
   X(residue) \
+  X(riscv_modes) \
   X(step) \
   X(trampoline_step)
 
