@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "probe.h"
+#include "windows.h"
 
 #define AT 0x100000
 #define ROOM (4 * 65536) /* of four pages of any host */
@@ -515,16 +516,16 @@ Suite *vmm_suite_access(void)
   Suite *suite = suite_create("access");
   TCase *tcase = tcase_create("access");
 
-  tcase_add_test(tcase, copies_cross_pages);
+  tcase_add_window_test(tcase, copies_cross_pages);
   tcase_add_test(tcase, left_is_exact_where_a_copy_stops);
   tcase_add_test(tcase, copy_beyond_the_space_never_wraps);
   tcase_add_test(tcase, empty_copy_does_nothing);
   tcase_add_test(tcase, copies_set_the_bits_of_an_access);
   tcase_add_test(tcase, copies_take_guest_pages_larger_than_the_hosts);
-  tcase_add_test(tcase, host_buffer_may_lie_in_a_window);
-  tcase_add_test(tcase, copy_in_its_own_space_by_the_window);
-  tcase_add_test(tcase, broken_host_buffer_is_efault_with_an_exact_left);
-  tcase_add_test(tcase, truncated_file_is_eio_with_an_exact_left);
+  tcase_add_window_test(tcase, host_buffer_may_lie_in_a_window);
+  tcase_add_window_test(tcase, copy_in_its_own_space_by_the_window);
+  tcase_add_window_test(tcase, broken_host_buffer_is_efault_with_an_exact_left);
+  tcase_add_window_test(tcase, truncated_file_is_eio_with_an_exact_left);
   tcase_add_test(tcase, strings_are_copied_with_their_zero);
   tcase_add_test(tcase, string_that_ends_with_its_page_needs_no_other);
   tcase_add_test(tcase, string_without_a_zero_is_too_long);

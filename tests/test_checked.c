@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "vmm_test.h"
+#include "windows.h"
 
 #define PAGE 4096u
 #define AT 0x40000000u
@@ -211,7 +212,7 @@ Suite *vmm_suite_checked(void)
   tcase_add_test(tcase, calls_do_the_same_with_a_window_and_without);
   tcase_add_test(tcase, a_page_that_is_freed_leaves_its_neighbours_alone);
   tcase_add_test(tcase, a_checked_space_needs_neither_window_nor_signals);
-  tcase_add_test(tcase, write_only_memory_takes_stores_and_faults_loads);
+  tcase_add_window_test(tcase, write_only_memory_takes_stores_and_faults_loads);
   tcase_add_test(tcase, a_checked_space_forks);
   suite_add_tcase(suite, tcase);
   return suite;

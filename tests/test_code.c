@@ -2,6 +2,7 @@
  * Fetching code for a cache: who is told, when, and what is not kept.
  */
 #include "vmm_test.h"
+#include "windows.h"
 
 #define PAGE 4096u
 #define AT 0x40000000u
@@ -160,7 +161,7 @@ Suite *vmm_suite_code(void)
   tcase_add_test(tcase, zeros_that_were_fetched_are_told_when_they_are_written);
   tcase_add_test(tcase, what_unmaps_or_forbids_code_tells);
   tcase_add_test(tcase, a_page_that_keeps_being_written_and_run_is_not_kept);
-  tcase_add_test(tcase, a_fetch_refuses_what_it_cannot_do);
+  tcase_add_window_test(tcase, a_fetch_refuses_what_it_cannot_do);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -2,6 +2,7 @@
  * Devices by calls: what reaches the callbacks, and what is refused.
  */
 #include "uart.h"
+#include "windows.h"
 
 #define AT 0x100000
 #define RAM 0x90000
@@ -411,7 +412,7 @@ Suite *vmm_suite_device(void)
   tcase_add_loop_test(tcase, rights_and_mirrors_are_as_of_any_object, 0, n);
   tcase_add_loop_test(tcase, what_it_refuses_is_a_fault, 0, n);
   tcase_add_loop_test(tcase, handlers_are_asked_about_what_it_refuses, 0, n);
-  tcase_add_test(tcase, it_has_no_frames_to_pin_wire_or_fix);
+  tcase_add_window_test(tcase, it_has_no_frames_to_pin_wire_or_fix);
   tcase_add_loop_test(tcase, with_faults_disabled_it_is_not_asked, 0, n);
   tcase_add_loop_test(tcase, it_may_unmap_and_release_itself, 0, n);
   tcase_add_loop_test(tcase, a_callback_may_use_the_space_and_another_device, 0,

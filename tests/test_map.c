@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "probe.h"
+#include "windows.h"
 
 #define AT 0x100000
 
@@ -475,16 +476,16 @@ static void add_move_tests(Suite *suite)
 {
   TCase *tcase = tcase_create("move");
 
-  tcase_add_test(tcase, move_takes_bytes_and_bits_along);
+  tcase_add_window_test(tcase, move_takes_bytes_and_bits_along);
   tcase_add_test(tcase, move_of_a_part_splits_and_replaces);
   tcase_add_test(tcase, move_anywhere_chooses_a_free_place);
   tcase_add_test(tcase, moved_range_reads_dirty_to_a_tracker_at_both_places);
   tcase_add_test(tcase, discard_frees_private_frames_and_keeps_the_region);
   tcase_add_test(tcase, discard_of_an_objects_mapping_reads_as_the_object);
-  tcase_add_test(tcase, wired_memory_never_faults);
-  tcase_add_test(tcase, wire_installs_what_is_mapped_already);
-  tcase_add_test(tcase, moved_wired_memory_stays_installed);
-  tcase_add_test(tcase, wired_memory_protected_and_back_never_faults);
+  tcase_add_window_test(tcase, wired_memory_never_faults);
+  tcase_add_window_test(tcase, wire_installs_what_is_mapped_already);
+  tcase_add_window_test(tcase, moved_wired_memory_stays_installed);
+  tcase_add_window_test(tcase, wired_memory_protected_and_back_never_faults);
   suite_add_tcase(suite, tcase);
 }
 
@@ -497,11 +498,12 @@ Suite *vmm_suite_map(void)
   tcase_add_test(tcase, any_with_align_is_aligned);
   tcase_add_test(tcase, any_without_a_free_place_is_enomem);
   tcase_add_test(tcase, replace_over_several_regions_keeps_the_rest);
-  tcase_add_test(tcase, unmap_splits_and_allows_holes);
+  tcase_add_window_test(tcase, unmap_splits_and_allows_holes);
   tcase_add_test(tcase, unmapped_memory_mapped_again_reads_zeros);
-  tcase_add_test(tcase, protect_splits_and_merges_rights);
-  tcase_add_test(tcase, protect_over_a_hole_changes_nothing);
-  tcase_add_test(tcase, narrowing_reaches_the_window_before_protect_returns);
+  tcase_add_window_test(tcase, protect_splits_and_merges_rights);
+  tcase_add_window_test(tcase, protect_over_a_hole_changes_nothing);
+  tcase_add_window_test(tcase,
+                        narrowing_reaches_the_window_before_protect_returns);
   suite_add_tcase(suite, tcase);
   add_move_tests(suite);
   return suite;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "probe.h"
+#include "windows.h"
 
 #define AT 0x100000
 #define FAR 0x1000000
@@ -355,7 +356,7 @@ static void add_file_tests(Suite *suite)
   tcase_add_test(tcase, shared_file_mapping_writes_the_file);
   tcase_add_test(tcase, private_file_mapping_leaves_the_file);
   tcase_add_test(tcase, readonly_descriptor_gives_no_shared_writing);
-  tcase_add_test(tcase, access_beyond_a_truncated_file_is_a_fault);
+  tcase_add_window_test(tcase, access_beyond_a_truncated_file_is_a_fault);
   tcase_add_test(tcase, another_processs_memfd_is_shared_with_it);
   tcase_add_test(tcase, exported_object_is_mapped_elsewhere_by_its_descriptor);
   tcase_add_test(tcase, bad_descriptors_are_refused);
@@ -369,7 +370,7 @@ Suite *vmm_suite_object(void)
   TCase *tcase = tcase_create("object");
 
   tcase_add_test(tcase, mirrors_in_one_space_show_each_others_bytes);
-  tcase_add_test(tcase, mirror_read_before_the_first_write_sees_it);
+  tcase_add_window_test(tcase, mirror_read_before_the_first_write_sees_it);
   tcase_add_test(tcase, region_holds_its_object);
   tcase_add_test(tcase, private_mapping_copies_on_write);
   tcase_add_test(tcase, readonly_object_gives_no_shared_writing);

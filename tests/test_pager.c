@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "store.h"
+#include "windows.h"
 
 #define PAGE 4096u
 #define AT 0x400000u
@@ -275,7 +276,8 @@ Suite *vmm_suite_pager(void)
   tcase_add_loop_test(tcase, last_release_writes_back_and_releases, 0, 2);
   tcase_add_test(tcase, what_is_wrong_is_refused);
   tcase_add_test(tcase, mapping_needs_the_pagers_page_and_a_way_back);
-  tcase_add_loop_test(tcase, explanation_says_that_a_page_is_not_resident, 0, 2);
+  tcase_add_loop_window_test(tcase,
+                             explanation_says_that_a_page_is_not_resident, 0, 2);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "store.h"
+#include "windows.h"
 
 #define PAGE 4096u
 #define AT 0x400000u
@@ -315,8 +316,9 @@ Suite *vmm_suite_pager_evict(void)
   TCase *tcase = tcase_create("pager_evict");
 
   tcase_add_loop_test(tcase, pinned_page_is_not_evicted_and_stays_dirty, 0, 2);
-  tcase_add_loop_test(tcase, limit_is_a_fault_where_nothing_can_go, 0, 2);
-  tcase_add_loop_test(tcase,
+  tcase_add_loop_window_test(tcase,
+                             limit_is_a_fault_where_nothing_can_go, 0, 2);
+  tcase_add_loop_window_test(tcase,
                       limit_of_one_page_is_enough_for_a_copy_between_pages, 0,
                       2);
   tcase_add_loop_test(tcase, evicted_page_is_in_no_window, 0, 2);

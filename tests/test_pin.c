@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "probe.h"
+#include "windows.h"
 
 #define AT 0x10000
 
@@ -288,7 +289,8 @@ Suite *vmm_suite_pin(void)
   Suite *suite = suite_create("pin");
   TCase *tcase = tcase_create("pin");
 
-  tcase_add_test(tcase, host_read_into_a_pinned_range_succeeds_and_dirties);
+  tcase_add_window_test(tcase,
+                        host_read_into_a_pinned_range_succeeds_and_dirties);
   tcase_add_test(
       tcase, page_pinned_for_writing_reads_dirty_until_the_unpin_and_once_more);
   tcase_add_test(tcase, clearing_a_pinned_page_finds_it_dirty_again);

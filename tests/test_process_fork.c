@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "process_copy.h"
+#include "windows.h"
 
 static struct vmm_tracker *tracker;
 static struct vmm_snapshot *snapshot;
@@ -333,13 +334,14 @@ Suite *vmm_suite_process_fork(void)
       tcase, mirrors_and_several_spaces_are_mirrors_in_the_child, 0, 2);
   tcase_add_test(tcase, descriptor_of_an_exported_object_is_the_childs_own);
   tcase_add_test(tcase, file_stays_shared_with_the_child);
-  tcase_add_test(tcase, bits_and_trackers_are_kept_and_windows_are_empty);
+  tcase_add_window_test(tcase,
+                        bits_and_trackers_are_kept_and_windows_are_empty);
   tcase_add_test(tcase, pins_and_snapshots_are_where_they_were);
-  tcase_add_test(tcase, wired_memory_is_wired_in_the_child);
+  tcase_add_window_test(tcase, wired_memory_is_wired_in_the_child);
   tcase_add_test(tcase, child_may_fork_again_and_by_plain_fork_is_estale);
   tcase_add_test(tcase, process_without_a_space_is_forked_plainly);
   tcase_add_test(tcase, callback_that_forks_is_refused);
-  tcase_add_test(tcase, guarded_call_goes_on_in_both);
+  tcase_add_window_test(tcase, guarded_call_goes_on_in_both);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -3,6 +3,7 @@
  * a documented error and changes nothing.
  */
 #include "probe.h"
+#include "windows.h"
 
 #define AT 0x100000
 
@@ -265,9 +266,9 @@ Suite *vmm_suite_refusal(void)
   Suite *suite = suite_create("refusal");
   TCase *tcase = tcase_create("refusal");
 
-  tcase_add_test(tcase, unknown_bits_of_a_map_are_einval);
+  tcase_add_window_test(tcase, unknown_bits_of_a_map_are_einval);
   tcase_add_test(tcase, reserved_fields_of_a_map_are_zero);
-  tcase_add_test(tcase, map_of_a_part_that_the_object_has_not_is_einval);
+  tcase_add_window_test(tcase, map_of_a_part_that_the_object_has_not_is_einval);
   tcase_add_test(tcase, offset_without_an_object_is_einval);
   tcase_add_test(tcase, bad_object_options_are_einval);
   tcase_add_test(tcase, bad_tracker_options_are_einval);
@@ -275,7 +276,7 @@ Suite *vmm_suite_refusal(void)
   tcase_add_test(tcase, fields_beyond_struct_size_are_not_written);
   tcase_add_test(tcase, a_larger_struct_size_is_taken);
   tcase_add_test(tcase, region_find_goes_on_upward_and_ends_with_enoent);
-  tcase_add_test(tcase, region_carries_its_cookie_to_the_fault);
+  tcase_add_window_test(tcase, region_carries_its_cookie_to_the_fault);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "probe.h"
+#include "windows.h"
 
 #define AT 0x10000
 
@@ -465,8 +466,10 @@ END_TEST
 
 static void add_fixup_tests(TCase *tcase)
 {
-  tcase_add_test(tcase, fixup_of_a_clean_page_for_writing_makes_it_dirty);
-  tcase_add_test(tcase, fixup_of_an_old_page_for_reading_makes_it_young_only);
+  tcase_add_window_test(tcase,
+                        fixup_of_a_clean_page_for_writing_makes_it_dirty);
+  tcase_add_window_test(tcase,
+                        fixup_of_an_old_page_for_reading_makes_it_young_only);
   tcase_add_test(tcase, fixup_for_reading_keeps_a_dirty_page_dirty);
   tcase_add_test(tcase, fixup_without_the_right_or_a_region_is_efault);
   tcase_add_test(
@@ -480,18 +483,20 @@ Suite *vmm_suite_scenario_s2(void)
   TCase *tcase = tcase_create("fixup");
 
   add_fixup_tests(tcase);
-  tcase_add_test(tcase, only_the_outermost_end_enables_faults_again);
+  tcase_add_window_test(tcase, only_the_outermost_end_enables_faults_again);
   tcase_add_test(tcase, nofault_copy_stops_where_a_page_is_not_there);
   tcase_add_test(tcase, copy_stops_at_the_end_of_what_is_mapped);
-  tcase_add_test(tcase, nofault_copy_between_windows_reports_either_side);
+  tcase_add_window_test(tcase,
+                        nofault_copy_between_windows_reports_either_side);
   tcase_add_test(tcase, fault_outside_every_window_reaches_the_earlier_handler);
-  tcase_add_test(tcase,
+  tcase_add_window_test(tcase,
                  unrepaired_fault_of_a_window_reaches_the_earlier_handler);
   tcase_add_test_raise_signal(tcase, fault_that_is_nobodys_ends_the_process,
                               SIGSEGV);
-  tcase_add_loop_test(tcase, futex_like_loop_ends_in_two_rounds, 0, 14);
+  tcase_add_loop_window_test(tcase, futex_like_loop_ends_in_two_rounds, 0, 14);
   tcase_add_test(tcase, futex_like_loop_copies_on_write);
-  tcase_add_test(tcase, futex_like_loop_ends_with_efault_without_the_right);
+  tcase_add_window_test(tcase,
+                        futex_like_loop_ends_with_efault_without_the_right);
   suite_add_tcase(suite, tcase);
   return suite;
 }

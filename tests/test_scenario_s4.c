@@ -3,6 +3,7 @@
  * exact, and every fault is counted.
  */
 #include "probe.h"
+#include "windows.h"
 
 #define AT 0x10000
 
@@ -474,7 +475,7 @@ static void add_code_tests(Suite *suite)
 
   tcase_add_test(tcase,
                  fetch_without_exec_is_an_exec_fault_of_a_readable_page);
-  tcase_add_test(tcase, fetch_does_not_need_read);
+  tcase_add_window_test(tcase, fetch_does_not_need_read);
   tcase_add_test(
       tcase, code_that_is_written_is_invalidated_before_the_write_returns);
   tcase_add_loop_test(tcase, code_that_changes_otherwise_is_invalidated, 0, 6);
@@ -493,10 +494,10 @@ Suite *vmm_suite_scenario_s4(void)
   tcase_add_test(tcase, read_of_untouched_memory_shows_the_zero_frame);
   tcase_add_test(tcase, write_of_untouched_memory_takes_one_fault);
   tcase_add_test(tcase, clean_page_gets_dirty_exactly_at_the_write);
-  tcase_add_test(tcase,
+  tcase_add_window_test(tcase,
                  dirty_page_protected_and_back_traps_once_and_stays_dirty);
   tcase_add_test(tcase, old_page_traps_once_and_is_young);
-  tcase_add_test(tcase, data_is_kept_while_there_are_no_rights);
+  tcase_add_window_test(tcase, data_is_kept_while_there_are_no_rights);
   tcase_add_test(tcase, write_only_memory_of_a_checked_space_takes_stores);
   tcase_add_loop_test(tcase, bad_range_is_einval_and_changes_nothing, 0,
                       sizeof(bad_ranges) / sizeof(bad_ranges[0]));

@@ -3,6 +3,7 @@
  * exactly; and what else watches or holds a page meanwhile.
  */
 #include "snapshots.h"
+#include "windows.h"
 
 static uint64_t pte_of(struct vmm_space *space, vmm_addr_t va)
 {
@@ -568,7 +569,7 @@ Suite *vmm_suite_snapshot(void)
   tcase_add_test(tcase, a_read_pin_stays_coherent_over_a_move);
   tcase_add_test(tcase, code_that_a_restore_changes_is_told);
   tcase_add_test(tcase, a_fork_has_no_snapshots_and_keeps_its_bytes);
-  tcase_add_test(tcase, wired_pages_are_copied_at_once_and_never_fault);
+  tcase_add_window_test(tcase, wired_pages_are_copied_at_once_and_never_fault);
   tcase_add_test(tcase, frames_of_snapshots_do_not_count);
   tcase_add_test(tcase, large_pages_are_copied_whole);
   tcase_add_test(tcase, misuse_is_refused);

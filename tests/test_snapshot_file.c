@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "snapshot_files.h"
+#include "windows.h"
 
 static const uint32_t kinds[] = { 0, VMM_EXACT, VMM_CHECKED };
 
@@ -512,10 +513,11 @@ Suite *vmm_suite_snapshot_file(void)
   tcase_add_test(tcase, a_pin_keeps_what_it_holds_over_a_load);
   tcase_add_test(tcase, trackers_report_what_a_load_changes);
   tcase_add_test(tcase, code_that_a_load_changes_is_told);
-  tcase_add_test(tcase, wired_memory_is_saved_and_loaded_unwired);
+  tcase_add_window_test(tcase, wired_memory_is_saved_and_loaded_unwired);
   tcase_add_test(tcase, forks_of_a_loaded_space_are_its_own);
   tcase_add_test(tcase, supervisor_memory_comes_back_hidden_from_the_user);
-  tcase_add_test(tcase, a_window_of_invalid_entries_sees_what_a_load_maps);
+  tcase_add_window_test(tcase,
+                        a_window_of_invalid_entries_sees_what_a_load_maps);
   suite_add_tcase(suite, tcase);
   return suite;
 }

@@ -4,6 +4,7 @@
  * between looks.
  */
 #include "track.h"
+#include "windows.h"
 
 /* ---- one tracker of a space ---- */
 
@@ -443,8 +444,8 @@ Suite *vmm_suite_tracker(void)
   tcase_add_test(tcase,
                  eight_trackers_keep_their_own_bits_and_the_ninth_is_enospc);
   tcase_add_test(tcase, space_with_a_tracker_is_busy);
-  tcase_add_test(tcase, bad_trackers_are_refused);
-  tcase_add_test(tcase, wired_memory_and_trackers_exclude_each_other);
+  tcase_add_window_test(tcase, bad_trackers_are_refused);
+  tcase_add_window_test(tcase, wired_memory_and_trackers_exclude_each_other);
   tcase_add_test(tcase, unmapped_and_mapped_over_pages_are_reported);
   tcase_add_test(tcase, discarded_pages_are_reported_if_they_had_bytes);
   tcase_add_test(tcase, moved_pages_are_reported_at_both_places);

@@ -3,6 +3,7 @@
  * that what lies beside them is not.
  */
 #include "uart.h"
+#include "windows.h"
 
 #define AT 0x40000
 #define WATCHED (AT + 0x100)
@@ -465,7 +466,7 @@ Suite *vmm_suite_watch(void)
   tcase_add_loop_test(tcase, an_access_over_two_pages_is_told_once, 0, n);
   tcase_add_loop_test(tcase, copies_strings_and_swaps_are_told_once, 0, n);
   tcase_add_loop_test(tcase, what_a_watch_refuses_does_not_happen, 0, n);
-  tcase_add_test(tcase, young_and_dirty_bits_are_those_of_the_access);
+  tcase_add_window_test(tcase, young_and_dirty_bits_are_those_of_the_access);
   tcase_add_loop_test(tcase, a_faults_disabled_access_beside_a_watch_succeeds,
                       0, n);
   tcase_add_loop_test(tcase, watches_stay_whatever_is_mapped_there, 0, n);
