@@ -43,11 +43,9 @@ VMM_API int vmm_tracker_create(struct vmm_tracker **tracker,
                                struct vmm_space *space, vmm_addr_t va,
                                uint64_t nbytes,
                                const struct vmm_tracker_options *options);
-VMM_API int vmm_tracker_create_object(struct vmm_tracker **tracker,
-                                      struct vmm_object *object,
-                                      uint64_t offset, uint64_t nbytes,
-                                      const struct vmm_tracker_options
-                                        *options);
+VMM_API int vmm_tracker_create_object(
+    struct vmm_tracker **tracker, struct vmm_object *object, uint64_t offset,
+    uint64_t nbytes, const struct vmm_tracker_options *options);
 /* A callback that another thread has just begun may still be running after it.
  * NULL is allowed. */
 VMM_API void vmm_tracker_destroy(struct vmm_tracker *tracker);
