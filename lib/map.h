@@ -47,8 +47,8 @@ int vmmi_map_silence_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *code);
  * => space locked */
 void vmmi_map_silence(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
-/* Gives a region, its entries and the windows these rights; tells the
- * notifiers.
+/* Gives a region, its entries and the windows these rights, and the entries
+ * what the region's flags say of whose it is; tells the notifiers.
  * => space locked */
 void vmmi_map_set_rights(struct vmm_space *space, struct vmmi_region *region,
                          uint32_t rights);

@@ -9,9 +9,9 @@
 #include "map.h"
 
 struct modification {
-  vmm_pte_t rights;
-  bool narrower; /* some entry lost a silent bit */
-  bool code;     /* some entry may have been decoded */
+  vmm_pte_t bits; /* vmmi_region_bits() */
+  bool narrower;  /* some entry lost a silent bit, or is the supervisor's now */
+  bool code;      /* some entry may have been decoded */
 };
 
 static int modify_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
@@ -22,9 +22,11 @@ static int modify_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
 
   (void)va;
   do
-    next = vmm_pte_modify(pte, change->rights);
+    next = (vmm_pte_modify(pte, change->bits) & ~VMM_PTE_SUPERVISOR) |
+           (change->bits & VMM_PTE_SUPERVISOR);
   while (!atomic_compare_exchange_weak(slot, &pte, next));
-  change->narrower |= (pte & ~next & VMM_PTE_SILENT) != 0;
+  change->narrower |= (pte & ~next & VMM_PTE_SILENT) != 0 ||
+                      (next & ~pte & VMM_PTE_SUPERVISOR) != 0;
   change->code |= (pte & ~next & VMM_PTE_EXEC) && vmmi_code_may_be(pte);
   return 0;
 }
@@ -32,12 +34,13 @@ static int modify_entry(vmm_addr_t va, vmmi_pte_slot *slot, void *arg)
 void vmmi_map_set_rights(struct vmm_space *space, struct vmmi_region *region,
                          uint32_t rights)
 {
-  struct modification change = { .rights = vmmi_pte_rights(rights) };
+  struct modification change = { 0 };
   vmm_addr_t va = region->start;
   uint64_t nbytes = region->end - va;
 
   vmmi_map_lock_object(region);
   region->rights = rights;
+  change.bits = vmmi_region_bits(region);
   vmmi_pagetable_each(&space->pt, va, va + nbytes, modify_entry, &change);
   vmmi_map_unlock_object(region);
   if (change.narrower)

@@ -184,10 +184,9 @@ static void set_fields(struct vmmi_snapshot_plan *plan,
                        const struct vmmi_region *then)
 {
   bool wired = (region->flags & VMM_WIRED) != 0;
+  bool other = (region->flags ^ then->flags) & VMM_SUPERVISOR;
 
   plan->wired |= wired && region->rights != then->rights;
-  if (region->rights != then->rights)
-    vmmi_map_set_rights(region->space, region, then->rights);
   vmmi_map_lock_object(region);
   region->flags = then->flags & FIXED_FLAGS;
   if (wired)
@@ -198,6 +197,8 @@ static void set_fields(struct vmmi_snapshot_plan *plan,
   region->handler_arg = then->handler_arg;
   region->serial = then->serial;
   vmmi_map_unlock_object(region);
+  if (other || region->rights != then->rights)
+    vmmi_map_set_rights(region->space, region, then->rights);
 }
 
 void vmmi_snapshot_apply_regions(struct vmmi_snapshot_plan *plan)

@@ -1,6 +1,7 @@
 /*
  * Defects that random operations found, each as the few calls that it took.
  */
+#include "hart.h"
 #include "probe.h"
 
 #define AT 0x400000u
@@ -236,6 +237,44 @@ START_TEST(memory_that_the_host_does_not_wire_again_is_not_wired)
 }
 END_TEST
 
+/* Takes a snapshot of memory that is the supervisor's or not, maps the same as the
+ * other, touches it so that it has entries, and restores.  => the user's access then */
+static int get_by_user_after_restore(uint32_t flags, uint32_t now)
+{
+  struct vmm_space *space = vmm_test_space(SIZE, 0);
+  struct vmm_object *object = probe_object(pages(space, 1), 0);
+  struct vmm_hart *hart = hart_begin(VMM_HART_WINDOWS | VMM_HART_USER, 0);
+  char *base = hart_turn(hart, space);
+  struct vmm_snapshot *snapshot;
+  int result;
+
+  ck_assert_ok(probe_map(space, AT, pages(space, 1), object, 0, RW | flags));
+  vmm_test_set(space, AT, 7);
+  ck_assert_ok(vmm_snapshot_take(&snapshot, space));
+  ck_assert_ok(probe_map(space, AT, pages(space, 1), object, 0,
+                         RW | VMM_REPLACE | now));
+  vmm_test_set(space, AT, 8);
+  ck_assert_int_eq(hart_try_get(base, AT), now & VMM_SUPERVISOR ? -EFAULT : 8);
+  ck_assert_ok(vmm_snapshot_restore(space, snapshot));
+  ck_assert_ok(vmm_check(space, 0, 0));
+  result = hart_try_get(base, AT);
+  hart_end(hart);
+  vmm_snapshot_drop(snapshot);
+  vmm_test_end(space);
+  vmm_object_release(object);
+  return result;
+}
+
+/* The region was the supervisor's again, its entry and the user's window were not. */
+START_TEST(restore_gives_memory_back_to_the_supervisor_or_the_user)
+{
+  ck_assert_int_eq(get_by_user_after_restore(VMM_SUPERVISOR, 0), -EFAULT);
+  ck_assert_int_eq(get_by_user_after_restore(VMM_SUPERVISOR, VMM_WIRED), -EFAULT);
+  ck_assert_int_eq(get_by_user_after_restore(0, VMM_SUPERVISOR), 8);
+  ck_assert_int_eq(get_by_user_after_restore(0, VMM_SUPERVISOR | VMM_WIRED), 8);
+}
+END_TEST
+
 Suite *vmm_suite_found(void);
 
 Suite *vmm_suite_found(void)
@@ -256,6 +295,7 @@ Suite *vmm_suite_found(void)
   tcase_add_test(
       tcase, page_that_only_a_pin_kept_shows_its_object_after_the_next_restore);
   tcase_add_test(tcase, memory_that_the_host_does_not_wire_again_is_not_wired);
+  tcase_add_test(tcase, restore_gives_memory_back_to_the_supervisor_or_the_user);
   suite_add_tcase(suite, tcase);
   return suite;
 }
