@@ -6,7 +6,9 @@
  * That it can fail was tried: it caught a fork that does not narrow, or leaves SWRITE;
  * an unpin that forgets trackers; private reads without copy-on-write; a shared frame
  * taken for one's own; cleared bits that stay in the window; written code that is not
- * told; an unmap that trackers miss.
+ * told; an unmap that trackers miss; a look that misses pages held for writing; a
+ * hart's window that is not marked, or not visited, for a new mapping; a user's view
+ * that shows the supervisor's memory.
  *
  * VMM_SEED and VMM_OPS of the environment choose the run, VMM_TRACE=1 shows it, and
  * VMM_ONLY (numbers, as a failure prints them) runs some operations alone.
@@ -49,6 +51,10 @@ static void run_life(struct model_run *run)
   if (!model_live(run, report)) {
     uint32_t number = report->number;
 
+    /* who gives us too little time to shrink it is to know it too */
+    printf("# VMM_SEED=%" PRIu64 ", operation %u: %s\n", run->seed, number,
+           report->text);
+    fflush(stdout);
     if (run->only == NULL)
       model_shrink(run, report);
     ck_abort_msg("VMM_SEED=%" PRIu64 ", operation %u: %s", run->seed, number,
