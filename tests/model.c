@@ -247,6 +247,7 @@ void model_map(struct model *model, unsigned s, unsigned p,
   page->at = mapping.at;
   page->is_private = mapping.is_private || mapping.object < 0;
   page->exact = mapping.exact;
+  page->hidden = mapping.hidden;
   page->version = ++model->version;
 }
 

@@ -43,6 +43,7 @@ struct model_page {
   bool mapped, is_private;
   bool wired, barred; /* barred: a fork's child does not have it */
   bool exact;         /* mapped so, whatever the space is */
+  bool hidden;        /* the supervisor's: no user view shows it */
   uint8_t rights;
   int8_t object;      /* -1: none */
   uint8_t at;         /* the first of its host pages in the object */
@@ -114,7 +115,7 @@ struct model_mapping {
   uint8_t rights;
   int8_t object;
   uint8_t at;
-  bool is_private, exact;
+  bool is_private, exact, hidden;
 };
 
 static inline bool model_is_shared(const struct model_page *page)

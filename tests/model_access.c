@@ -27,13 +27,36 @@ fault:
   return false;
 }
 
+/* Whose access it is, in a run with harts. */
+static unsigned hart_of(const struct model_op *op)
+{
+  return op->slot % MODEL_HARTS;
+}
+
+/* => whether it is an access in a user's view */
+static bool is_user(const struct model_world *w, unsigned s, bool direct)
+{
+  return direct && w->harts && !w->model.space[s].checked &&
+         model_hart_has_views(hart_of(w->op)) && (w->op->slot / MODEL_HARTS & 1);
+}
+
+/* => whether the access, by a window or by a call, is to succeed */
+static bool is_allowed(const struct model_world *w, unsigned s, unsigned p,
+                       unsigned access, bool direct)
+{
+  const struct model_page *page = &w->model.space[s].page[p];
+
+  return model_allows(page, access) && !(page->hidden && is_user(w, s, direct));
+}
+
 static bool access_by_hart(struct model_world *w, vmm_addr_t va, unsigned s,
                            unsigned access, uint64_t *value)
 {
   struct model_access job = { .space = w->space[s], .va = va, .access = access,
-                              .nofault = w->nofault, .value = *value };
+                              .nofault = w->nofault, .value = *value,
+                              .user = is_user(w, s, true) };
 
-  model_hart_access(w->op->slot % MODEL_HARTS, &job);
+  model_hart_access(hart_of(w->op), &job);
   agree(w, job.error == 0 || model_refused(w, job.error), "hart: %d", job.error);
   w->last = job.fault;
   if (job.error != 0)
@@ -85,16 +108,18 @@ static void expect_refusal(struct model_world *w, unsigned s, unsigned p,
   model_blur(&w->model, s, p, access);
 }
 
-static void expect_denial(struct model_world *w, unsigned s, unsigned p)
+static void expect_denial(struct model_world *w, unsigned s, unsigned p,
+                          unsigned access)
 {
   const struct model_page *page = &w->model.space[s].page[p];
   struct vmm_fault fault = w->last;
+  unsigned reason = !page->mapped                 ? VMM_FAULT_NO_REGION
+                    : model_allows(page, access) ? VMM_FAULT_SUPERVISOR
+                                                  : VMM_FAULT_RIGHTS;
 
   if (w->failing)
     return;
-  agree(w, fault.reason ==
-               (page->mapped ? VMM_FAULT_RIGHTS : VMM_FAULT_NO_REGION),
-        "page %u: denied for %s", p, vmm_fault_reason_name(fault.reason));
+  agree(w, fault.reason == reason, "page %u: denied for %s", p, vmm_fault_reason_name(fault.reason));
   agree(w, fault.va - model_address(w, s, p) < model_page_size(w, s),
         "page %u: a fault at %llx", p, (unsigned long long)fault.va);
 }
@@ -113,9 +138,9 @@ static void access_word(struct model_world *w, const struct model_op *op,
     return;
   must = model_must_fault(model, s, op->page, access);
   done = access_once(w, va, s, access, direct, &value);
-  if (!model_allows(page, access)) {
+  if (!is_allowed(w, s, op->page, access, direct)) {
     agree(w, !done, "page %u: not denied", op->page);
-    expect_denial(w, s, op->page);
+    expect_denial(w, s, op->page, access);
     model_expect_faults(w, before, true, 1);
     return;
   }
@@ -161,16 +186,17 @@ void model_do_straddle(struct model_world *w, const struct model_op *op,
   struct model_page *page = w->model.space[s].page;
   vmm_addr_t va = model_word_address(w, s, p, 1) + 4;
   uint64_t value = op->stamp, low, high;
-  bool allowed, done;
+  bool direct = op->choice & 6, allowed, done;
 
   if (p + 1 >= MODEL_PAGES || may_be_read(&page[p]) || may_be_read(&page[p + 1]))
     return;
-  allowed = model_allows(&page[p], access) && model_allows(&page[p + 1], access);
-  done = access_once(w, va, s, access, op->choice & 6, &value);
+  allowed = is_allowed(w, s, p, access, direct) &&
+            is_allowed(w, s, p + 1, access, direct);
+  done = access_once(w, va, s, access, direct, &value);
   if (!done) {
     agree(w, !allowed || w->failing, "a straddling access is denied");
     for (i = p; i < p + 2; i++)
-      if (model_allows(&page[i], access))
+      if (is_allowed(w, s, i, access, direct))
         model_blur(&w->model, s, i, access);
     return;
   }
@@ -364,7 +390,8 @@ void model_do_nofault(struct model_world *w, const struct model_op *op,
 {
   unsigned access = op->choice & 1 ? VMM_READ : VMM_WRITE;
   struct model_page *page = &w->model.space[s].page[op->page];
-  bool allowed = model_allows(page, access);
+  bool direct = op->choice & 6;
+  bool allowed = is_allowed(w, s, op->page, access, direct);
   bool must = model_must_fault(&w->model, s, op->page, access);
   vmm_addr_t va = model_address(w, s, op->page);
   uint64_t value = op->stamp;
@@ -373,7 +400,7 @@ void model_do_nofault(struct model_world *w, const struct model_op *op,
   if (may_be_read(page))
     return;
   w->nofault = true;
-  done = access_once(w, va, s, access, op->choice & 6, &value);
+  done = access_once(w, va, s, access, direct, &value);
   w->nofault = false;
   agree(w, !done || (allowed && !must), "page %u: not disabled", op->page);
   if (!done && allowed) {
@@ -385,7 +412,7 @@ void model_do_nofault(struct model_world *w, const struct model_op *op,
     else
       model_blur(&w->model, s, op->page, access);
     w->nofault = true;
-    done = access_once(w, va, s, access, op->choice & 6, &value);
+    done = access_once(w, va, s, access, direct, &value);
     w->nofault = false;
     agree(w, done || w->failing || !w->alone, "page %u: denied after a fixup",
           op->page);

@@ -1,16 +1,25 @@
 /*
  * Harts for the model: each is a host thread with windows of its own, and does the
- * accesses that the one thread of the model hands to it.
+ * accesses that the one thread of the model hands to it.  Of each kind there is one.
  */
 #include "model_run.h"
 
 #include <pthread.h>
 #include <semaphore.h>
 
+enum { DISPLACEMENT = 1 << 20 };
+
 struct hart {
   pthread_t thread;
   sem_t begin, end;
   struct model_access *job; /* NULL: it ends; of no space: it leaves the one it has */
+};
+
+static const uint32_t kinds[MODEL_HARTS] = {
+  VMM_HART_WINDOWS,
+  VMM_HART_WINDOWS | VMM_HART_INVALID,
+  VMM_HART_WINDOWS | VMM_HART_INVALID | VMM_HART_EAGER,
+  VMM_HART_WINDOWS | VMM_HART_VIEWS,
 };
 
 static struct hart harts[MODEL_HARTS];
@@ -48,6 +57,8 @@ static void do_job(struct vmm_hart *hart, struct model_access *job)
   job->error = vmm_hart_set_space(hart, job->space, &base);
   if (job->error != 0 || job->space == NULL)
     return;
+  if (vmm_hart_views(hart) != NULL && !job->user)
+    base = vmm_hart_views(hart)->supervisor;
   if (job->nofault)
     vmm_nofault_begin();
   try_access(job, base + job->va);
@@ -59,10 +70,15 @@ static void do_job(struct vmm_hart *hart, struct model_access *job)
 
 static void *run_hart(void *arg)
 {
-  struct vmm_hart_options options = { .flags = VMM_HART_WINDOWS, .tag_bits = 2 };
+  struct vmm_hart_options options = { .tag_bits = 2 };
   struct vmm_hart *hart = NULL;
   struct hart *self = arg;
-  int error = vmm_hart_create(&hart, &options);
+  int error;
+
+  options.flags = kinds[self - harts];
+  if (options.flags & VMM_HART_VIEWS)
+    options.displacement = DISPLACEMENT;
+  error = vmm_hart_create(&hart, &options);
 
   for (;;) {
     while (sem_wait(&self->begin) != 0)
@@ -75,6 +91,11 @@ static void *run_hart(void *arg)
     sem_post(&self->end);
   }
   return NULL; /* the hart ends with its thread */
+}
+
+bool model_hart_has_views(unsigned i)
+{
+  return (kinds[i] & VMM_HART_VIEWS) != 0;
 }
 
 void model_harts_begin(void)

@@ -424,12 +424,15 @@ void model_do_region(struct model_world *w, const struct model_op *op, unsigned 
         "offset %llx", (unsigned long long)info.offset);
   agree(w, ((info.flags & VMM_WIRED) != 0) == page->wired, "flags %x", info.flags);
   agree(w, ((info.flags & VMM_EXACT) != 0) == page->exact, "flags %x", info.flags);
+  agree(w, ((info.flags & VMM_SUPERVISOR) != 0) == page->hidden, "flags %x",
+        info.flags);
   for (; p < MODEL_PAGES && end < info.start + info.nbytes; p++) {
     const struct model_page *other = &w->model.space[s].page[p];
 
     end = model_address(w, s, p) + model_page_size(w, s);
     agree(w, other->mapped && other->rights == page->rights &&
-                 other->object == page->object && other->wired == page->wired,
+                 other->object == page->object && other->wired == page->wired &&
+                 other->hidden == page->hidden,
           "page %u is in the region of page %u", p, op->page);
   }
 }

@@ -71,7 +71,7 @@ static struct wish make_wish(const struct model_world *w,
 {
   static const uint8_t rights[] = { 0, 1, 3, 3, 5, 7, 7, 7, 4, 2 };
   unsigned host = w->model.space[s].host_pages;
-  struct wish wish = { { 0, -1, 0, false, false }, 0 };
+  struct wish wish = { { .object = -1 }, 0 };
 
   wish.mapping.rights = rights[op->rights % 10];
   if (op->object < MODEL_OBJECTS && n * host <= MODEL_OBJECT_PAGES) {
@@ -80,10 +80,12 @@ static struct wish make_wish(const struct model_world *w,
   }
   wish.mapping.is_private = (op->choice & 3) == 0;
   wish.mapping.exact = !w->model.space[s].coarse || (op->choice & 64) != 0;
+  wish.mapping.hidden = op->rights / 10 % 4 == 0;
   wish.flags = (wish.mapping.is_private ? VMM_PRIVATE : 0) |
                (op->choice & 12 ? VMM_REPLACE : 0) |
                ((op->choice & 48) == 0 ? VMM_WIRED : 0) |
                (wish.mapping.exact ? VMM_EXACT : 0) |
+               (wish.mapping.hidden ? VMM_SUPERVISOR : 0) |
                (op->choice & 128 ? VMM_HUGE : 0);
   return wish;
 }

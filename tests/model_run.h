@@ -146,19 +146,21 @@ MODEL_OPERATIONS(MODEL_DECLARE)
 
 /* ---- harts ---- */
 
-enum { MODEL_HARTS = 3 };
+enum { MODEL_HARTS = 4 };
 
 struct model_access {
   struct vmm_space *space;
   vmm_addr_t va;
   unsigned access;
-  bool nofault;
+  bool nofault, user;     /* user: in that view, if the hart has one */
   uint64_t value;         /* in or out */
   bool done;
   int error;              /* of turning to the space */
   struct vmm_fault fault; /* the last of its thread */
 };
 
+/* => whether the hart's accesses in the user's view are of a view of its own */
+bool model_hart_has_views(unsigned hart);
 void model_harts_begin(void);
 void model_hart_access(unsigned hart, struct model_access *access);
 /* They run no space any more. */

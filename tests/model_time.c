@@ -162,7 +162,7 @@ static void bring_back(struct model *model, unsigned s, unsigned p,
   model_map(model, s, p,
             (struct model_mapping){ saved->page.rights, saved->page.object,
                                     saved->page.at, saved->page.is_private,
-                                    saved->page.exact });
+                                    saved->page.exact, saved->page.hidden });
   page->barred = saved->page.barred;
   page->present = page->young = page->dirty = NO;
   if (!own && page->is_private) /* a pin may have given it bytes of its own since */
@@ -240,6 +240,7 @@ static void restore_page(struct model *model, unsigned s, unsigned p,
   page->rights = saved->page.rights;
   page->barred = saved->page.barred;
   page->exact = saved->page.exact;
+  page->hidden = saved->page.hidden;
   if (page->is_private && page->version != saved->page.version)
     give_back(model, s, p, saved);
 }
