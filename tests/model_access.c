@@ -348,7 +348,7 @@ void model_do_cas(struct model_world *w, const struct model_op *op, unsigned s)
   int result = vmm_cas(w->space[s], model_word_address(w, s, op->page, word),
                        &expected, &value, 8);
 
-  if (!model_allows(page, VMM_WRITE)) {
+  if (!model_allows(page, VMM_READ) || !model_allows(page, VMM_WRITE)) {
     agree(w, result == -EFAULT || model_refused(w, result), "result %d", result);
     return;
   }
