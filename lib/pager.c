@@ -236,9 +236,11 @@ static int check_pager(const struct vmm_object *object)
   return vmmi_thread_check_process();
 }
 
-static bool is_own_callback(const struct vmmi_pager *pager)
+/* Of any pager: the thread of the one that is to end may come to need a page of
+ * the one whose callback waits for its end. */
+static bool is_in_callback(const struct vmmi_pager *pager)
 {
-  return vmmi_call_is_within(pager) ||
+  return vmmi_thread_self.waiter.calls != NULL ||
          pager->service == &vmmi_thread_self.waiter;
 }
 
@@ -252,8 +254,8 @@ int vmm_pager_destroy(struct vmm_object *object)
   if (error != 0)
     return error;
   pager = object->pager;
-  if (is_own_callback(pager))
-    return vmmi_error(-EDEADLK, "pager destroy: in its own callback", 0);
+  if (is_in_callback(pager))
+    return vmmi_error(-EDEADLK, "pager destroy: in a pager's callback", 0);
   if (atomic_load(&object->holds) != 1)
     return vmmi_error(-EBUSY, "pager destroy: somebody holds the object", 0);
   error = vmm_object_flush(object, 0, pager->options.nbytes);

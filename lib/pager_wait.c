@@ -81,7 +81,6 @@ static void unlink_wait(struct vmmi_pager *pager, struct vmmi_wait *wait)
   while (*place != wait)
     place = &(*place)->next;
   *place = wait->next;
-  wait->done = true;
 }
 
 int vmmi_wait_begin(struct vmmi_pager *pager, struct vmmi_wait *wait,
@@ -119,8 +118,7 @@ int vmmi_wait_sleep(struct vmmi_pager *pager, struct vmmi_wait *wait)
 
 void vmmi_wait_end(struct vmmi_pager *pager, struct vmmi_wait *wait)
 {
-  if (!wait->done)
-    unlink_wait(pager, wait);
+  unlink_wait(pager, wait);
   leave_graph(wait);
 }
 
@@ -133,7 +131,7 @@ static void wake(struct vmmi_wait *wait)
     vmmi_os_wake(&wait->word);
 }
 
-/* => whether it may be unlinked */
+/* => whether it is over */
 static bool complete_wait(struct vmmi_pager *pager, struct vmmi_wait *wait,
                           bool filled, int error, unsigned reason)
 {
@@ -157,20 +155,14 @@ static bool complete_wait(struct vmmi_pager *pager, struct vmmi_wait *wait,
 void vmmi_wait_complete(struct vmmi_pager *pager, uint32_t start, uint32_t end,
                         bool filled, int error, unsigned reason)
 {
-  struct vmmi_wait **place = &pager->waits;
   struct vmmi_wait *wait;
 
-  while ((wait = *place) != NULL) {
-    if (wait->end <= start || wait->start >= end) {
-      place = &wait->next;
+  /* one that is over stays on the list until its thread takes it out: a copy of
+   * the process made before that must know of it */
+  for (wait = pager->waits; wait != NULL; wait = wait->next) {
+    if (wait->done || wait->end <= start || wait->start >= end)
       continue;
-    }
-    if (complete_wait(pager, wait, filled, error, reason)) {
-      *place = wait->next;
-      wait->done = true;
-    } else {
-      place = &wait->next;
-    }
+    wait->done = complete_wait(pager, wait, filled, error, reason);
     wake(wait);
   }
 }

@@ -153,6 +153,35 @@ START_TEST(flush_does_not_take_the_error_of_somebody_s_fill)
 }
 END_TEST
 
+static int destroy_other(uint64_t offset, void *frame, size_t nbytes, void *arg)
+{
+  struct vmm_object *other = *(struct vmm_object **)arg;
+
+  (void)offset, (void)frame, (void)nbytes;
+  return vmm_pager_destroy(other) == -EDEADLK ? 0 : -EIO;
+}
+
+/* Its thread might need a page of the one whose callback would wait for it. */
+START_TEST(pager_is_not_destroyed_in_another_s_callback)
+{
+  struct vmm_space *space = vmm_test_space(1 << 26, VMM_EXACT);
+  struct vmm_object *one, *two;
+  struct vmm_pager_options options = { .nbytes = PAGE, .fill = fill_one };
+  char byte;
+
+  ck_assert_ok(vmm_pager_create(&one, &options));
+  options.fill = destroy_other;
+  options.arg = &one;
+  ck_assert_ok(vmm_pager_create(&two, &options));
+  ck_assert_ok(probe_map(space, AT, PAGE, two, 0, RW));
+  ck_assert_ok(vmm_copyin(space, &byte, AT, 1, NULL));
+  ck_assert_ok(vmm_unmap(space, AT, PAGE));
+  ck_assert_ok(vmm_pager_destroy(two));
+  ck_assert_ok(vmm_pager_destroy(one));
+  vmm_test_end(space);
+}
+END_TEST
+
 /* ---- a section of a TLB, a file that shrank, a fork ---- */
 
 static void *protect_page(void *space)
@@ -316,6 +345,7 @@ Suite *vmm_suite_hostile(void)
   tcase_add_test(tcase, guard_does_not_end_a_device_s_callback_of_a_call);
   tcase_add_test(tcase, write_only_memory_is_not_read_by_a_swap_or_a_pin);
   tcase_add_test(tcase, flush_does_not_take_the_error_of_somebody_s_fill);
+  tcase_add_test(tcase, pager_is_not_destroyed_in_another_s_callback);
   tcase_add_test(tcase,
                  file_that_shrank_ends_a_section_s_access_while_a_forker_waits);
   tcase_add_test(tcase, string_that_a_watch_refuses_is_not_given);

@@ -96,7 +96,7 @@ VMM_API int vmm_pager_create(struct vmm_object **object,
  *
  * -EINVAL  not a pager's object
  * -EBUSY   somebody else holds it: a region, a pin, a tracker, a snapshot
- * -EDEADLK the caller is one of its callbacks
+ * -EDEADLK the caller is a callback of its own, or of another pager
  * and those of a flush: then it lives on
  */
 VMM_API int vmm_pager_destroy(struct vmm_object *object);
