@@ -173,7 +173,7 @@ START_TEST(pager_is_not_destroyed_in_another_s_callback)
   options.fill = destroy_other;
   options.arg = &one;
   ck_assert_ok(vmm_pager_create(&two, &options));
-  ck_assert_ok(probe_map(space, AT, PAGE, two, 0, RW));
+  ck_assert_ok(probe_map(space, AT, PAGE, two, 0, VMM_READ));
   ck_assert_ok(vmm_copyin(space, &byte, AT, 1, NULL));
   ck_assert_ok(vmm_unmap(space, AT, PAGE));
   ck_assert_ok(vmm_pager_destroy(two));
