@@ -157,6 +157,33 @@ static void mend(struct model_world *w)
   w->model.torn = false;
 }
 
+static void load_by_hart(struct model_world *w, const struct model_op *op,
+                         uint8_t page, unsigned s)
+{
+  struct model_op load = { .kind = MODEL_load, .number = op->number,
+                           .slot = op->slot, .page = page, .choice = 2 };
+
+  w->op = &load;
+  if (w->space[s] != NULL)
+    model_do_load(w, &load, s);
+  w->op = op;
+}
+
+/* What a hart's window remembers of a page must be gone once its mapping changed: a
+ * hart has a look before and after, with nothing between that makes it forget. */
+static void look_by_hart(struct model_world *w, const struct model_op *op)
+{
+  unsigned s = op->space;
+
+  if (op->kind == MODEL_restore)
+    s = w->model.snapshot[op->slot % MODEL_SNAPSHOTS].space;
+  else if (op->kind != MODEL_map && op->kind != MODEL_unmap &&
+           op->kind != MODEL_protect && op->kind != MODEL_move)
+    return;
+  load_by_hart(w, op, op->page, s);
+  load_by_hart(w, op, op->to, s);
+}
+
 void model_op_run(struct model_world *w, const struct model_op *op)
 {
   static void (*const does[])(struct model_world *, const struct model_op *,
@@ -166,6 +193,8 @@ void model_op_run(struct model_world *w, const struct model_op *op)
   w->report->number = op->number;
   if (w->space[op->space] == NULL && op->kind != MODEL_make)
     return;
+  if (w->harts)
+    look_by_hart(w, op);
   w->failing = op->fail_nth != 0 && w->alone;
   if (w->failing)
     vmm_test_fail(op->fail_call, op->fail_nth, op->fail_count);
@@ -177,6 +206,8 @@ void model_op_run(struct model_world *w, const struct model_op *op)
   w->shaken |= w->failing;
   w->failing = false;
   mend(w);
+  if (w->harts)
+    look_by_hart(w, op);
   check_code(w);
 }
 
