@@ -66,8 +66,8 @@ void vmmi_map_remove(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 int vmmi_map_locked(struct vmm_space *space, vmm_addr_t *va, uint64_t nbytes,
                     const struct vmm_map_options *options);
 
-/* Leaves of the range that have no entry any more give up their run, and the windows
- * their place for it.  => space locked */
+/* Leaves of the range that have no entry any more give up their run, and the
+ * windows their place for it.  => space locked */
 void vmmi_map_drop_runs(struct vmm_space *space, vmm_addr_t va, vmm_addr_t end);
 
 /* Links a new region to its object, if it has one; not yet to the space.

@@ -339,9 +339,10 @@ static bool deal_with(struct event *event, bool inside)
 }
 
 /*
- * The owner of a software TLB in a section: who waits for its end may be inside, and
- * the gate shut until he is out.  Memory of the alias that is gone (a truncated file)
- * ends at the instruction's entry in the exception table without passing it.
+ * The owner of a software TLB in a section: who waits for its end may be inside,
+ * and the gate shut until he is out.  Memory of the alias that is gone (a file
+ * was truncated) ends at the instruction's entry in the exception table without
+ * passing the gate.
  */
 static bool end_in_section(struct event *event)
 {

@@ -33,10 +33,11 @@
  * - Therefore a section is short, and the owner leaves it soon after
  *   vmm_tlb_asked(); inside, it calls nothing of the library but these
  *   functions, does not block, and does not end or jump out.  An asynchronous
- *   signal's handler that interrupts a section may ask (what the headers call
- *   signal-safe and only reads) and use vmm_cpu_interrupt(), but may not touch a
- *   window or change anything, vmm_waiter_cancel(), vmm_displace() and
- *   <vmm/trampoline.h> included: it would wait for one who waits for the section.
+ *   signal's handler that interrupts a section may ask (what is signal-safe
+ *   and only reads) and use vmm_cpu_interrupt(), but may not touch a window or
+ *   change anything, vmm_waiter_cancel(), vmm_displace() and what is in
+ *   <vmm/trampoline.h> included: it would wait for one who waits for the
+ *   section.
  * - An entry grants what the page table grants silently: pages of devices,
  *   watched ones, and write-only ones have none, and vmm_tlb_fill() says so.
  * - Memory of a file that was truncated raises SIGBUS, as it does everywhere:
