@@ -46,21 +46,38 @@ static int store(struct vmm_object *device, uint64_t offset, const void *value,
   return 0;
 }
 
-/* A driver as it would be for the real thing. */
-static void send(volatile char *registers, const char *text)
+/* Moves, as a driver for the real thing has them too: of a volatile variable a
+ * compiler may make a comparison with memory, which is no move. */
+static uint32_t read32(const void *at)
 {
-  volatile uint32_t *status = (volatile uint32_t *)(registers + 4);
+  uint32_t value;
 
+  __asm__ volatile("movl %1, %0" : "=r"(value) : "m"(*(const uint32_t *)at));
+  return value;
+}
+
+static void write8(void *at, char value)
+{
+  __asm__ volatile("movb %1, %0" : "=m"(*(char *)at) : "q"(value));
+}
+
+static void write32(void *at, uint32_t value)
+{
+  __asm__ volatile("movl %1, %0" : "=m"(*(uint32_t *)at) : "r"(value));
+}
+
+static void send(char *registers, const char *text)
+{
   for (; *text != '\0'; text++) {
-    while (*status == 0)
+    while (read32(registers + 4) == 0)
       ;
-    *registers = *text;
+    write8(registers, *text);
   }
 }
 
 static void send_too_wide(void *registers)
 {
-  *(volatile uint32_t *)registers = 0;
+  write32(registers, 0);
 }
 
 int main(void)
