@@ -158,15 +158,15 @@ void vmmi_trampoline_hide(struct vmm_hart *hart,
   for (unsigned i = 0; i < (unsigned)VMMI_VIEWS << hart->asids.bits; i++) {
     struct vmmi_window *window =
         atomic_load(&hart->windows[i / VMMI_VIEWS][i % VMMI_VIEWS]);
-    uint64_t shown = window != NULL ? atomic_load(&window->trampoline) : 0;
 
-    if (shown == 0)
+    if (window == NULL || atomic_load(&window->trampoline) == 0)
       continue;
-    shows |= shown == page;
-    if (shown == page)
-      continue;
+    /* locked: another thread's fault may have named this page and still be
+     * about to show it, in the place of the other */
     pthread_mutex_lock(&window->lock);
-    if (atomic_load(&window->trampoline) != page)
+    if (atomic_load(&window->trampoline) == page)
+      shows = true;
+    else
       hide_page(window);
     pthread_mutex_unlock(&window->lock);
   }
