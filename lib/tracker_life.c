@@ -85,6 +85,11 @@ make_tracker(uint64_t start, uint64_t nbytes,
 
   if (tracker == NULL)
     return NULL;
+  /* with room for one range, what must be kept can always be added */
+  if (vmmi_residue_reserve(&tracker->residue, 1) != 0) {
+    free(tracker);
+    return NULL;
+  }
   tracker->start = start;
   tracker->end = start + nbytes;
   if (options != NULL) {
