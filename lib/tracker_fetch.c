@@ -304,19 +304,6 @@ static int check_look(const struct vmm_tracker *tracker, uint64_t start,
   return vmmi_thread_check_process();
 }
 
-/* What is cleared of a part of a larger page leaves the rest, for which a
- * residue with room for one range can always do.  -ENOMEM
- * => the object is locked */
-static int reserve_rest(struct vmm_tracker *tracker)
-{
-  int error;
-
-  pthread_mutex_lock(&tracker->lock);
-  error = vmmi_residue_reserve(&tracker->residue, 1);
-  pthread_mutex_unlock(&tracker->lock);
-  return error == 0 ? 0 : vmmi_error(error, "tracker: malloc", ENOMEM);
-}
-
 int vmm_tracker_fetch(struct vmm_tracker *tracker, vmm_addr_t start,
                       uint64_t nbytes, int clear, struct vmm_range *runs,
                       size_t *nruns, vmm_addr_t *next)
@@ -335,14 +322,10 @@ int vmm_tracker_fetch(struct vmm_tracker *tracker, vmm_addr_t start,
   } else {
     vmmi_thread_enter();
     pthread_mutex_lock(&tracker->object->lock);
-    error = clear ? reserve_rest(tracker) : 0;
-    if (error == 0)
-      at = look(tracker, start, start + nbytes, clear != 0, &scan);
+    at = look(tracker, start, start + nbytes, clear != 0, &scan);
     pthread_mutex_unlock(&tracker->object->lock);
     vmmi_thread_leave();
   }
-  if (error != 0)
-    return error;
   *nruns = scan.count;
   if (next != NULL)
     *next = at;

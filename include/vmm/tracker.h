@@ -58,7 +58,6 @@ VMM_API void vmm_tracker_destroy(struct vmm_tracker *tracker);
  * small, else to the range's end.
  *
  * -EINVAL  the range is not within the tracker's, or runs lies in a window
- * -ENOMEM  no memory to clear parts of an object's pages
  */
 VMM_API int vmm_tracker_fetch(struct vmm_tracker *tracker, vmm_addr_t start,
                               uint64_t nbytes, int clear,
