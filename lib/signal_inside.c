@@ -346,18 +346,19 @@ static bool deal_with(struct event *event, bool inside)
  */
 static bool end_in_section(struct event *event)
 {
-  struct vmm_space *space;
+  uintptr_t fixup = vmmi_extable_find(event->insn);
   vmm_addr_t va = (uintptr_t)event->info->si_addr;
+  struct vmm_space *space;
 
-  if (vmmi_extable_find(event->insn) == 0 ||
-      window_of(event->info->si_addr, &va, &space) != NULL)
+  if (fixup == 0 || window_of(event->info->si_addr, &va, &space) != NULL)
     return false;
   event->request.va = va;
   event->request.access = access_kind(event);
   event->request.reason = VMM_FAULT_OUTSIDE;
   describe(event, -EFAULT);
   vmmi_resolve_give_up(NULL, &event->fault);
-  return go_by_insn(event);
+  vmmi_arch_set_pc(event->context, fixup);
+  return true;
 }
 
 /* => whether the fault has ended; else the context is as it was, where it
