@@ -229,7 +229,7 @@ int vmm_pager_create(struct vmm_object **object,
   return error;
 }
 
-static int check_pager(const struct vmm_object *object)
+int vmmi_pager_check_handle(const struct vmm_object *object)
 {
   if (!vmmi_object_valid(object) || object->pager == NULL)
     return vmmi_error(-EINVAL, "not a pager's object", 0);
@@ -249,7 +249,7 @@ int vmm_pager_destroy(struct vmm_object *object)
   struct vmmi_pager *pager;
   struct vmmi_away away;
   unsigned one = 1;
-  int error = check_pager(object);
+  int error = vmmi_pager_check_handle(object);
 
   if (error != 0)
     return error;

@@ -151,6 +151,9 @@ int vmmi_pager_fork_start(void);
 /* Starts the pager's thread, if it is to have one.  -EAGAIN; => inside, not
  * locked */
 int vmmi_pager_start(struct vmmi_pager *pager);
+/* => -EINVAL for what is no pager's object, -ESTALE in a child of fork, else 0 */
+int vmmi_pager_check_handle(const struct vmm_object *object);
+
 /* Frees it, and its object.  => nobody holds the object; inside, not locked */
 void vmmi_pager_bury(struct vmmi_pager *pager);
 

@@ -162,9 +162,10 @@ int vmm_pager_stats(struct vmm_object *object, struct vmm_pager_stats *stats)
 {
   struct vmm_pager_stats now = { 0 };
   const struct vmmi_pager *pager;
+  int error = vmmi_pager_check_handle(object);
 
-  if (!vmmi_object_valid(object) || object->pager == NULL)
-    return vmmi_error(-EINVAL, "not a pager's object", 0);
+  if (error != 0)
+    return error;
   if (stats == NULL || stats->struct_size < sizeof(stats->struct_size))
     return vmmi_error(-EINVAL, "stats: struct_size is not set", 0);
   pager = object->pager;
