@@ -103,12 +103,11 @@ static double fork_space(void *arg)
   return (end - start) / 1000;
 }
 
-static double fork_plainly(void *arg)
+static double time_of(int (*fork_process)(void))
 {
   double start = bench_now(), end;
-  int child = fork();
+  int child = fork_process();
 
-  (void)arg;
   if (child == 0)
     _exit(0);
   end = bench_now();
@@ -116,17 +115,16 @@ static double fork_plainly(void *arg)
   return (end - start) / 1000;
 }
 
+static double fork_plainly(void *arg)
+{
+  (void)arg;
+  return time_of(fork);
+}
+
 static double fork_with_spaces(void *arg)
 {
-  double start = bench_now(), end;
-  int child = vmm_process_fork();
-
   (void)arg;
-  if (child == 0)
-    _exit(0);
-  end = bench_now();
-  wait_for(child);
-  return (end - start) / 1000;
+  return time_of(vmm_process_fork);
 }
 
 /* To fresh memory, as a child's is. */

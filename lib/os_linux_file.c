@@ -95,6 +95,18 @@ int vmmi_os_memory_copy(const char *name, int fd, const char *bytes,
   return error != 0 ? error : copy;
 }
 
+/* Steps over what one call has moved, n bytes.  => 0 to go on, or -errno */
+static int count_moved(ssize_t n, size_t *nbytes, uint64_t *offset)
+{
+  if (n == 0)
+    return -EIO;
+  if (n < 0)
+    return errno == EINTR ? 0 : -errno;
+  *nbytes -= (size_t)n;
+  *offset += (uint64_t)n;
+  return 0;
+}
+
 int vmmi_os_pread(int fd, void *to, size_t nbytes, uint64_t offset)
 {
   int saved = errno;
@@ -105,15 +117,8 @@ int vmmi_os_pread(int fd, void *to, size_t nbytes, uint64_t offset)
   while (error == 0 && nbytes > 0) {
     ssize_t n = pread(fd, to, nbytes, (off_t)offset);
 
-    if (n > 0) {
-      to = (char *)to + n;
-      nbytes -= (size_t)n;
-      offset += (uint64_t)n;
-    } else if (n == 0) {
-      error = -EIO;
-    } else if (errno != EINTR) {
-      error = -errno;
-    }
+    error = count_moved(n, &nbytes, &offset);
+    to = (char *)to + (n > 0 ? n : 0);
   }
   errno = saved;
   return error;
@@ -129,15 +134,8 @@ int vmmi_os_pwrite(int fd, const void *from, size_t nbytes, uint64_t offset)
   while (error == 0 && nbytes > 0) {
     ssize_t n = pwrite(fd, from, nbytes, (off_t)offset);
 
-    if (n > 0) {
-      from = (const char *)from + n;
-      nbytes -= (size_t)n;
-      offset += (uint64_t)n;
-    } else if (n == 0) {
-      error = -EIO;
-    } else if (errno != EINTR) {
-      error = -errno;
-    }
+    error = count_moved(n, &nbytes, &offset);
+    from = (const char *)from + (n > 0 ? n : 0);
   }
   errno = saved;
   return error;
