@@ -8,13 +8,12 @@
 #ifndef VMM_TESTS_INJECT_H
 #define VMM_TESTS_INJECT_H
 
-#include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "vmm_test.h"
+#include "process.h"
 
 #define PAGE 4096u
 #define AT 0x40000000u
@@ -79,18 +78,6 @@ struct operation {
 };
 
 /* ---- the proof ---- */
-
-static inline unsigned open_descriptors(void)
-{
-  DIR *dir = opendir("/proc/self/fd");
-  unsigned n = 0;
-
-  ck_assert_ptr_nonnull(dir);
-  while (readdir(dir) != NULL)
-    n++;
-  closedir(dir);
-  return n;
-}
 
 /* => megabytes of address space, and how many mappings they are */
 static inline unsigned address_space(unsigned *mappings)

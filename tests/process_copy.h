@@ -5,9 +5,8 @@
 #ifndef VMM_TESTS_PROCESS_COPY_H
 #define VMM_TESTS_PROCESS_COPY_H
 
-#include <stdio.h>
-
 #include "faults.h"
+#include "process.h"
 
 #define OTHER 0x1000000
 enum { PAGES = 64 };
@@ -29,16 +28,6 @@ static inline int in_copy(void (*function)(void))
   ck_assert_int_eq(waitpid(child, &status, 0), child);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
-
-#define must(what)                                                             \
-  do {                                                                         \
-    if (!(what)) {                                                             \
-      fprintf(stderr, "child: line %d: %s\n", __LINE__, #what);                \
-      _exit(1);                                                                \
-    }                                                                          \
-  } while (0)
-
-/* What parent and child share: which one a test works on. */
 
 /* ---- what parent and child both have ---- */
 

@@ -2,24 +2,9 @@
  * Host mappings: patterns that need more of them than the host gives are slow,
  * but right, and leave the program its share.
  */
-#include <stdio.h>
-
-#include "vmm_test.h"
+#include "process.h"
 
 #define PAGE 4096u
-
-static unsigned host_mappings(void)
-{
-  FILE *maps = fopen("/proc/self/maps", "r");
-  unsigned lines = 0;
-  int c;
-
-  ck_assert_ptr_nonnull(maps);
-  while ((c = getc(maps)) != EOF)
-    lines += c == '\n';
-  fclose(maps);
-  return lines;
-}
 
 static void write_every_second(struct vmm_space *space, uint64_t npages)
 {

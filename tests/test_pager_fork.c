@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "process.h"
 #include "store.h"
 
 #define PAGE 4096u
@@ -24,14 +25,6 @@ static const uint32_t ways[] = { 0, VMM_PAGER_INLINE };
 static struct vmm_space *space;
 static struct store store;
 static atomic_bool begun, go;
-
-#define must(what)                                                             \
-  do {                                                                         \
-    if (!(what)) {                                                             \
-      fprintf(stderr, "child: line %d: %s\n", __LINE__, #what);                \
-      _exit(1);                                                                \
-    }                                                                          \
-  } while (0)
 
 static void stop_in_page_nine(struct store *of, uint64_t offset)
 {

@@ -3,7 +3,6 @@
  * calls that fail on the way, which leave no child.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -18,12 +17,6 @@ static void end_world(void)
   vmm_test_end(space);
   vmm_object_release(object);
 }
-
-#define need(what)                                                             \
-  do {                                                                         \
-    if (!(what))                                                               \
-      abort();                                                                 \
-  } while (0)
 
 /* ---- pagers ---- */
 
@@ -194,21 +187,9 @@ END_TEST
 
 /* ---- failing ---- */
 
-static unsigned count_entries(const char *path)
-{
-  DIR *dir = opendir(path);
-  unsigned n = 0;
-
-  ck_assert_ptr_nonnull(dir);
-  while (readdir(dir) != NULL)
-    n++;
-  closedir(dir);
-  return n;
-}
-
 static void survive_failing(unsigned call, uint64_t count)
 {
-  unsigned descriptors = count_entries("/proc/self/fd");
+  unsigned descriptors = open_descriptors();
   uint64_t nth = 1;
   int child;
 
@@ -223,7 +204,7 @@ static void survive_failing(unsigned call, uint64_t count)
       _exit(0);
     }
     ck_assert_ok(vmm_test_fail(call, 0, 0));
-    ck_assert_uint_eq(count_entries("/proc/self/fd"), descriptors);
+    ck_assert_uint_eq(open_descriptors(), descriptors);
     if (child > 0) {
       ck_assert_int_eq(waitpid(child, &status, 0), child);
       ck_assert_int_eq(status, 0);

@@ -3,13 +3,12 @@
  * host mappings than there are, and each keeps what it holds.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "vmm_test.h"
+#include "process.h"
 
 /* ThreadSanitizer keeps most addresses for itself, a limit of mappings is
  * shared with a sanitizer's own. */
@@ -32,31 +31,6 @@ static unsigned count;
 static struct vmm_space **spaces;
 static struct vmm_object **objects;
 static uint64_t page;
-
-static unsigned count_lines(const char *path)
-{
-  FILE *file = fopen(path, "r");
-  unsigned n = 0;
-  int byte;
-
-  ck_assert_ptr_nonnull(file);
-  while ((byte = getc(file)) != EOF)
-    n += byte == '\n';
-  fclose(file);
-  return n;
-}
-
-static unsigned count_descriptors(void)
-{
-  DIR *dir = opendir("/proc/self/fd");
-  unsigned n = 0;
-
-  ck_assert_ptr_nonnull(dir);
-  while (readdir(dir) != NULL)
-    n++;
-  closedir(dir);
-  return n;
-}
 
 static unsigned mapping_limit(void)
 {
@@ -146,8 +120,8 @@ START_TEST(ten_thousand_spaces_live_at_once)
 
   page = (uint64_t)sysconf(_SC_PAGESIZE);
   vmm_test_end(vmm_test_space(1 << 20, 0)); /* what is made once */
-  descriptors = count_descriptors();
-  mappings = count_lines("/proc/self/maps");
+  descriptors = open_descriptors();
+  mappings = host_mappings();
   make_all(SPACES);
   write_each();
   for (unsigned i = 0; i < count; i++) {
@@ -157,14 +131,14 @@ START_TEST(ten_thousand_spaces_live_at_once)
   ck_assert_uint_eq(faults, 3 * count);
   ck_assert_uint_eq(pages, 2 * count);
   ck_assert_uint_eq(count_wrong(), 0);
-  ck_assert_uint_eq(count_descriptors(), descriptors);
-  ck_assert_uint_lt(count_lines("/proc/self/maps"), mapping_limit());
+  ck_assert_uint_eq(open_descriptors(), descriptors);
+  ck_assert_uint_lt(host_mappings(), mapping_limit());
   for (unsigned i = 0; i < count; i += 97)
     ck_assert_ok(vmm_check(spaces[i], 0, 0));
   end_all();
-  ck_assert_uint_eq(count_descriptors(), descriptors);
+  ck_assert_uint_eq(open_descriptors(), descriptors);
   /* the library's own memory grows by large pieces, and stays */
-  ck_assert_uint_lt(count_lines("/proc/self/maps"), mappings + 300);
+  ck_assert_uint_lt(host_mappings(), mappings + 300);
 }
 END_TEST
 

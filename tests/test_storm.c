@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "vmm_test.h"
+#include "process.h"
 
 #if defined __SANITIZE_THREAD__
 #define SHARE 200
@@ -51,12 +51,6 @@ static struct vmm_stats own_stats(void)
     abort();
   return stats;
 }
-
-#define need(what)                                                             \
-  do {                                                                         \
-    if (!(what))                                                               \
-      abort();                                                                 \
-  } while (0)
 
 /* The first round touches, each other one writes what is clean. */
 static void *write_all(void *arg)
