@@ -19,36 +19,42 @@ struct bank {
   void (*during)(struct bank *bank); /* called by each; or NULL */
 };
 
-static inline int bank_load(struct vmm_object *device, uint64_t offset,
-                            void *value, uint32_t nbytes, void *arg)
+static inline int bank_take(struct bank *bank, struct vmm_object *device,
+                            uint64_t offset, uint32_t nbytes)
 {
-  struct bank *bank = arg;
-
-  bank->loads++;
   bank->offset = offset;
   bank->nbytes = nbytes;
   if (device != bank->device || bank->refuse)
     return -ENODEV;
   if (bank->during != NULL)
     bank->during(bank);
-  memcpy(value, bank->bytes + offset, nbytes);
   return 0;
+}
+
+static inline int bank_load(struct vmm_object *device, uint64_t offset,
+                            void *value, uint32_t nbytes, void *arg)
+{
+  struct bank *bank = arg;
+  int error;
+
+  bank->loads++;
+  error = bank_take(bank, device, offset, nbytes);
+  if (error == 0)
+    memcpy(value, bank->bytes + offset, nbytes);
+  return error;
 }
 
 static inline int bank_store(struct vmm_object *device, uint64_t offset,
                              const void *value, uint32_t nbytes, void *arg)
 {
   struct bank *bank = arg;
+  int error;
 
   bank->stores++;
-  bank->offset = offset;
-  bank->nbytes = nbytes;
-  if (device != bank->device || bank->refuse)
-    return -ENODEV;
-  if (bank->during != NULL)
-    bank->during(bank);
-  memcpy(bank->bytes + offset, value, nbytes);
-  return 0;
+  error = bank_take(bank, device, offset, nbytes);
+  if (error == 0)
+    memcpy(bank->bytes + offset, value, nbytes);
+  return error;
 }
 
 static inline void bank_make(struct bank *bank)
