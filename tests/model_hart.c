@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#include "process.h"
+
 enum { DISPLACEMENT = 1 << 20 };
 
 struct hart {
@@ -103,7 +105,7 @@ void model_harts_begin(void)
   for (unsigned i = 0; i < MODEL_HARTS; i++) {
     sem_init(&harts[i].begin, 0, 0);
     sem_init(&harts[i].end, 0, 0);
-    pthread_create(&harts[i].thread, NULL, run_hart, &harts[i]);
+    need(pthread_create(&harts[i].thread, NULL, run_hart, &harts[i]) == 0);
   }
 }
 

@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "process.h"
+
 enum { CHECK_EVERY = 512, LIFE_SECONDS = 60, SHRINK_ATTEMPTS = 3000 };
 
 /* => the number of the i-th operation */
@@ -83,7 +85,7 @@ static void live_in_lanes(const struct model_run *run, struct model_report *repo
     lanes[i].run = run;
   }
   for (i = 0; i < MODEL_LANES; i++)
-    pthread_create(&lanes[i].thread, NULL, live_in_lane, &lanes[i]);
+    need(pthread_create(&lanes[i].thread, NULL, live_in_lane, &lanes[i]) == 0);
   for (i = 0; i < MODEL_LANES; i++)
     pthread_join(lanes[i].thread, NULL);
   for (i = MODEL_LANES; i-- > 0;)
