@@ -46,7 +46,8 @@ int vmmi_view_begin(struct vmm_hart *hart)
   if (!(hart->flags & VMM_HART_VIEWS))
     return 0;
   hart->stack = vmmi_metadata_alloc(sizeof(*hart->stack));
-  if (hart->stack == NULL || vmmi_run_take(&run) != 0) {
+  if (hart->stack == NULL || vmmi_arena_init() != 0 ||
+      vmmi_run_take(&run) != 0) {
     vmmi_metadata_free(hart->stack, sizeof(*hart->stack));
     hart->stack = NULL;
     return vmmi_error(-ENOMEM, "hart: no memory for its trap page", ENOMEM);

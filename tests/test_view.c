@@ -207,6 +207,14 @@ START_TEST(wrong_calls_are_errors_and_change_nothing)
 }
 END_TEST
 
+START_TEST(hart_with_views_may_be_the_first_of_all)
+{
+  hart = begin_views();
+  ck_assert_ptr_nonnull(vmm_hart_trap_page(hart));
+  ck_assert_ok(vmm_hart_destroy(hart));
+}
+END_TEST
+
 START_TEST(options_that_do_not_fit_are_errors)
 {
   static const struct vmm_hart_options wrong[] = {
@@ -274,6 +282,7 @@ Suite *vmm_suite_view(void)
   tcase_add_test(tcase, a_view_that_sleeps_is_told_of_changes);
   tcase_add_test(tcase, a_wrong_sync_is_an_error);
   tcase_add_test(tcase, wrong_calls_are_errors_and_change_nothing);
+  tcase_add_test(tcase, hart_with_views_may_be_the_first_of_all);
   tcase_add_test(tcase, options_that_do_not_fit_are_errors);
   tcase_add_test(tcase, a_host_that_refuses_leaves_the_stack_that_was);
   suite_add_tcase(suite, tcase);
