@@ -65,11 +65,23 @@ static uint64_t shown_nbytes(const struct vmm_object *object)
   return vmmi_align_up(object->nbytes, 1u << vmmi_os_page_shift());
 }
 
+int vmmi_object_show(const struct vmm_object *object)
+{
+  bool writable = !object->readonly || object->pager != NULL;
+  uint64_t nbytes = shown_nbytes(object);
+  char *at = vmmi_arena_pointer(object->extent);
+  int error = vmmi_os_map(at, nbytes, VMM_READ | (writable ? VMM_WRITE : 0),
+                          object->fd, object->fd_offset);
+
+  if (error == 0)
+    vmmi_os_want_dump(at, nbytes);
+  return error;
+}
+
 /* Gives the object its descriptor (which it owns from here) and its alias. */
 static int show_object(struct vmm_object *object, int fd, uint64_t offset)
 {
   uint64_t nbytes = shown_nbytes(object);
-  unsigned rights = VMM_READ | (object->readonly ? 0 : VMM_WRITE);
   int error;
 
   object->fd = fd;
@@ -77,13 +89,11 @@ static int show_object(struct vmm_object *object, int fd, uint64_t offset)
   error = vmmi_extent_take(&object->extent, nbytes);
   if (error != 0)
     return vmmi_error(error, "object: no room in the alias", 0);
-  error = vmmi_os_map(vmmi_arena_pointer(object->extent), nbytes, rights, fd,
-                      offset);
+  error = vmmi_object_show(object);
   if (error != 0) {
     vmmi_extent_drop(object->extent, nbytes);
     return vmmi_error(error, "object: mmap of the descriptor", -error);
   }
-  vmmi_os_want_dump(vmmi_arena_pointer(object->extent), nbytes);
   vmmi_object_list(object);
   return 0;
 }

@@ -40,6 +40,10 @@ struct vmm_object {
   struct vmm_object *next_shown, **shown_link; /* (list) those with an fd */
 };
 
+/* Maps the object's descriptor over its extent.  What only its pager may write is
+ * writable there. */
+int vmmi_object_show(const struct vmm_object *object);
+
 /* ---- object_fork.c: what vmm_process_fork() needs ---- */
 
 /* An object that has its extent joins the list of those, or leaves it.

@@ -81,18 +81,11 @@ void vmmi_object_fork_parent(void)
 
 static int show_again(const struct vmm_object *object)
 {
-  uint64_t nbytes = vmmi_align_up(object->nbytes, 1u << vmmi_os_page_shift());
-  unsigned rights = VMM_READ | (object->readonly ? 0 : VMM_WRITE);
-  char *at = vmmi_arena_pointer(object->extent);
   int error = 0;
 
   if (object->copy >= 0)
     error = vmmi_os_dup_to(object->copy, object->fd);
-  if (error == 0)
-    error = vmmi_os_map(at, nbytes, rights, object->fd, object->fd_offset);
-  if (error == 0)
-    vmmi_os_want_dump(at, nbytes);
-  return error;
+  return error != 0 ? error : vmmi_object_show(object);
 }
 
 int vmmi_object_fork_child(void)

@@ -12,13 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "probe.h"
 #include "process.h"
 #include "store.h"
 
 #define PAGE 4096u
 #define AT 0x400000u
 #define NBYTES (STORE_PAGES * PAGE)
-#define RW (VMM_READ | VMM_WRITE)
 
 static const uint32_t ways[] = { 0, VMM_PAGER_INLINE };
 
@@ -95,8 +95,38 @@ START_TEST(child_of_a_process_fork_has_pagers_of_its_own)
 }
 END_TEST
 
+/* Its object is read-only for the program, and not for its fill. */
+START_TEST(child_fills_where_nothing_is_written_back)
+{
+  struct vmm_pager_options options = { .nbytes = NBYTES, .fill = store_fill,
+                                       .flags = ways[_i], .arg = &store };
+  struct vmm_object *object;
+  int child, status;
+
+  space = vmm_test_space(1 << 26, 0);
+  store_open(&store, ways[_i], 0);
+  ck_assert_ok(vmm_pager_create(&object, &options));
+  ck_assert_ok(probe_map(space, AT, NBYTES, object, 0, VMM_READ));
+  ck_assert_uint_eq(vmm_test_get(space, AT), 1);
+  child = vmm_process_fork();
+  if (child == 0) {
+    alarm(120);
+    must(vmm_test_get(space, AT) == 1);
+    must(vmm_test_get(space, AT + PAGE) == 2);
+    _exit(0);
+  }
+  ck_assert_msg(child > 0, "%d: %s", child, vmm_error_text());
+  ck_assert_int_eq(waitpid(child, &status, 0), child);
+  ck_assert_int_eq(status, 0);
+  vmm_test_end(space);
+  ck_assert_ok(vmm_pager_destroy(object));
+  store_close(&store);
+}
+END_TEST
+
 START_TEST(child_of_plain_fork_has_no_pagers)
 {
+  struct vmm_pager_stats stats = { .struct_size = sizeof(stats) };
   int child, status;
 
   space = vmm_test_space(1 << 26, 0);
@@ -105,6 +135,7 @@ START_TEST(child_of_plain_fork_has_no_pagers)
   child = fork();
   if (child == 0) {
     must(vmm_object_flush(store.object, 0, NBYTES) == -ESTALE);
+    must(vmm_pager_stats(store.object, &stats) == -ESTALE);
     must(vmm_pager_destroy(store.object) == -ESTALE);
     vmm_object_release(store.object);
     _exit(0);
@@ -125,6 +156,7 @@ Suite *vmm_suite_pager_fork(void)
   TCase *tcase = tcase_create("pager_fork");
 
   tcase_add_loop_test(tcase, child_of_a_process_fork_has_pagers_of_its_own, 0, 2);
+  tcase_add_loop_test(tcase, child_fills_where_nothing_is_written_back, 0, 2);
   tcase_add_loop_test(tcase, child_of_plain_fork_has_no_pagers, 0, 2);
   suite_add_tcase(suite, tcase);
   return suite;
