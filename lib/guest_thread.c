@@ -138,7 +138,6 @@ int vmmi_guest_thread_fork_child(void)
 {
   int error = 0;
 
-  pthread_mutex_init(&guest_lock, NULL);
   for (struct vmm_guest_thread *thread = all_threads;
        thread != NULL && error == 0; thread = thread->next) {
     if (atomic_load(&thread->hart) != vmmi_thread_self.hart)
