@@ -52,8 +52,25 @@ static int count_record(vmm_addr_t va, uint8_t record, void *arg)
   return 0;
 }
 
+/* => the region's object, held, if it still is what info says; or NULL */
+static struct vmm_object *hold_object(struct vmm_space *space,
+                                      const struct vmm_region_info *info)
+{
+  const struct vmmi_region *region;
+  struct vmm_object *object = NULL;
+
+  vmmi_space_lock_shared(space);
+  region = vmmi_region_at(space->regions, info->start);
+  if (region != NULL && region->object != NULL &&
+      region->object == info->object)
+    object = vmm_object_hold(region->object);
+  vmmi_space_unlock(space);
+  return object;
+}
+
 static void dump_region(struct vmm_space *space,
-                        const struct vmm_region_info *info, FILE *file)
+                        const struct vmm_region_info *info,
+                        const struct vmm_object *object, FILE *file)
 {
   struct entries n = { 0 };
 
@@ -66,9 +83,9 @@ static void dump_region(struct vmm_space *space,
     fprintf(file, " private");
   else
     fprintf(file, " %s %p+0x%" PRIx64,
-            info->object->device != NULL   ? "device"
-            : info->flags & VMM_PRIVATE ? "copy of"
-                                        : "object",
+            object != NULL && object->device != NULL ? "device"
+            : info->flags & VMM_PRIVATE              ? "copy of"
+                                                     : "object",
             (void *)info->object, info->offset);
   fprintf(file, "%s%s%s%s\n", info->flags & VMM_WIRED ? " wired" : "",
           info->flags & VMM_HUGE ? " huge" : "",
@@ -103,8 +120,11 @@ static void dump_regions(struct vmm_space *space, FILE *file)
 
   fprintf(file, "regions\n");
   while (va < space->size && vmm_region_find(space, va, &info) == 0) {
-    dump_region(space, &info, file);
-    dump_pager(info.object, file);
+    struct vmm_object *object = hold_object(space, &info);
+
+    dump_region(space, &info, object, file);
+    dump_pager(object, file);
+    vmm_object_release(object);
     va = info.start + info.nbytes;
   }
 }
