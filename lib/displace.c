@@ -190,7 +190,7 @@ int vmm_displace(void *context, const void *pc, const void *insn, size_t nbytes)
     vmmi_thread_enter();
     if (displacer->code == NULL)
       error = make_page(displacer);
-    vmmi_thread_leave();
+    vmmi_thread_leave_quietly();
     if (error != 0)
       return vmmi_error(error, "displace: no memory for the page", 0);
   }
@@ -280,7 +280,7 @@ int vmm_displace_rollback(void *context)
 {
   size_t length;
 
-  return context != NULL && vmmi_displace_rollback(context, &length);
+  return vmmi_displace_rollback(context, &length);
 }
 
 void *vmm_displace_pc(const void *context)

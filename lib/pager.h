@@ -65,11 +65,10 @@ struct vmmi_wait {
   bool stays;   /* for all that happens to them, not for the first */
   bool wants;   /* the page is held for it when it has been filled */
   bool held;    /* out: it was */
-  bool done;    /* out: no longer linked */
+  bool done;    /* out: it is over */
   int error;    /* out: what the pager said */
   unsigned reason;
   _Atomic uint32_t word;    /* what it sleeps on */
-  struct vmm_waiter *thread;
   struct vmm_waiter *owner; /* (graph) whom it waits for; NULL: nobody */
   struct vmmi_wait *outer;  /* (graph) of the thread */
   struct vmmi_wait *next;   /* of the pager */
@@ -151,7 +150,7 @@ int vmmi_pager_fork_start(void);
 /* Starts the pager's thread, if it is to have one.  -EAGAIN; => inside, not
  * locked */
 int vmmi_pager_start(struct vmmi_pager *pager);
-/* => -EINVAL for what is no pager's object, -ESTALE in a child of fork, else 0 */
+/* => 0; -EINVAL what is no pager's object; -ESTALE in a child of fork */
 int vmmi_pager_check_handle(const struct vmm_object *object);
 
 /* Frees it, and its object.  => nobody holds the object; inside, not locked */
@@ -227,7 +226,7 @@ int vmmi_pager_fill(struct vmmi_pager *pager, uint32_t i,
  * => 0 or write_back's error */
 int vmmi_pager_write(struct vmmi_pager *pager, uint32_t i, uint32_t *end,
                      bool queued);
-/* Does what is queued, and writes back all when it ends. */
+/* Does what is queued, until the pager is to end. */
 void vmmi_pager_serve(struct vmmi_pager *pager);
 
 #endif

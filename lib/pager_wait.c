@@ -91,7 +91,6 @@ int vmmi_wait_begin(struct vmmi_pager *pager, struct vmmi_wait *wait,
   if (error != 0)
     return error;
   atomic_store(&wait->word, ASLEEP);
-  wait->thread = self_waiter();
   wait->next = pager->waits;
   pager->waits = wait;
   pager->nwaits++;
@@ -236,5 +235,5 @@ void vmm_waiter_cancel(struct vmm_waiter *waiter)
   else
     atomic_store(&waiter->cancelled, true);
   pthread_mutex_unlock(&graph_lock);
-  vmmi_thread_leave();
+  vmmi_thread_leave_quietly();
 }

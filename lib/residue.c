@@ -2,11 +2,13 @@
  * The list of ranges behind a tracker's bits.
  */
 #include "residue.h"
-#include "os.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "os.h"
+#include "thread.h"
 
 static uint64_t end_of(const struct vmm_range *range)
 {
@@ -36,6 +38,8 @@ int vmmi_residue_reserve(struct vmmi_residue *residue, size_t n)
 
   if (residue->room - residue->count >= n)
     return 0;
+  if (vmmi_thread_self.signals > 0)
+    return -ENOMEM; /* no malloc there: a tracker may report too much */
   ranges = vmmi_os_realloc(residue->ranges, room * sizeof(ranges[0]));
   if (ranges == NULL)
     return -ENOMEM;

@@ -64,6 +64,13 @@ void vmmi_thread_leave(void)
     do_chore();
 }
 
+void vmmi_thread_leave_quietly(void)
+{
+  vmmi_thread_self.signals++;
+  vmmi_thread_leave();
+  vmmi_thread_self.signals--;
+}
+
 void vmmi_thread_away(struct vmmi_away *away)
 {
   struct vmmi_thread *self = &vmmi_thread_self;

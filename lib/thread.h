@@ -63,6 +63,9 @@ extern __thread struct vmmi_thread vmmi_thread_self
 void vmmi_thread_enter(void);
 void vmmi_thread_leave(void);
 
+/* As leave, where it may be a handler of the program's that calls: no chore. */
+void vmmi_thread_leave_quietly(void);
+
 /* To be done where no lock is held and no signal is handled: by the thread that
  * next leaves.  NULL: nothing. */
 extern _Atomic(void (*)(void)) vmmi_thread_chore;

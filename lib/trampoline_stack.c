@@ -86,7 +86,7 @@ static int write_emulation(struct vmm_guest_thread *thread, unsigned i,
   if (page == 0) {
     vmmi_thread_enter();
     page = vmmi_trampoline_page(thread);
-    vmmi_thread_leave();
+    vmmi_thread_leave_quietly();
   }
   if (page == 0)
     return -ENOMEM;
