@@ -28,6 +28,25 @@ static int host_prot(unsigned rights)
          (rights & VMM_EXEC ? PROT_EXEC : 0);
 }
 
+/* ThreadSanitizer's, NULL without it: it takes a mapping for a write to all of
+ * it, which it is not where a page is shown again that others use meanwhile. */
+void AnnotateIgnoreWritesBegin(const char *file, int line)
+    __attribute__((weak));
+void AnnotateIgnoreWritesEnd(const char *file, int line) __attribute__((weak));
+
+static void *map_unnoticed(void *want, size_t nbytes, int prot, int flags,
+                           int fd, off_t offset)
+{
+  void *at;
+
+  if (AnnotateIgnoreWritesBegin != NULL)
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  at = mmap(want, nbytes, prot, flags, fd, offset);
+  if (AnnotateIgnoreWritesEnd != NULL)
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+  return at;
+}
+
 /* mmap that gives -errno and leaves errno alone. */
 static int map(void **at, void *want, size_t nbytes, int prot, int flags,
                int fd, off_t offset)
@@ -38,7 +57,7 @@ static int map(void **at, void *want, size_t nbytes, int prot, int flags,
 
   if (vmmi_inject(VMM_TEST_MMAP))
     return -ENOMEM;
-  got = mmap(want, nbytes, prot, flags, fd, offset);
+  got = map_unnoticed(want, nbytes, prot, flags, fd, offset);
   error = got == MAP_FAILED ? -errno : 0;
 
   errno = saved;
