@@ -27,6 +27,14 @@ static vmm_addr_t load_tag(const vmm_addr_t *tag)
   return __atomic_load_n(tag, __ATOMIC_RELAXED);
 }
 
+/* => the page that the entry is of, or VMM_TLB_NONE */
+static vmm_addr_t entry_address(const struct vmm_tlb_entry *entry)
+{
+  vmm_addr_t read = load_tag(&entry->read);
+
+  return read != VMM_TLB_NONE ? read : load_tag(&entry->write);
+}
+
 static bool empty_tag(vmm_addr_t *tag)
 {
   /* relaxed: await_owner() orders it */
@@ -39,7 +47,7 @@ static bool take_tags(struct vmmi_tlb *tlb, struct vmm_tlb_entry *entry,
                       vmm_addr_t va, vmm_addr_t end, bool all)
 {
   vmm_addr_t read = load_tag(&entry->read), write = load_tag(&entry->write);
-  vmm_addr_t at = read != VMM_TLB_NONE ? read : write;
+  vmm_addr_t at = entry_address(entry);
   bool taken = false;
   vmm_pte_t pte;
 
@@ -112,7 +120,7 @@ static bool is_bad_entry(struct vmmi_tlb *tlb,
                          const struct vmm_tlb_entry *entry)
 {
   vmm_addr_t read = load_tag(&entry->read), write = load_tag(&entry->write);
-  vmm_addr_t at = read != VMM_TLB_NONE ? read : write;
+  vmm_addr_t at = entry_address(entry);
   vmm_pte_t pte;
 
   if (at == VMM_TLB_NONE)
@@ -134,7 +142,7 @@ vmm_addr_t vmmi_tlb_find_bad(struct vmm_space *space, bool *bad)
     for (unsigned i = 0; i < VMM_TLB_ENTRIES; i++)
       if (is_bad_entry(tlb, &tlb->shown.entry[i])) {
         *bad = true;
-        found = load_tag(&tlb->shown.entry[i].read);
+        found = entry_address(&tlb->shown.entry[i]);
       }
     pthread_mutex_unlock(&tlb->lock);
   }
