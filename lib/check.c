@@ -325,7 +325,6 @@ static int keep_mapping(const struct vmmi_os_mapping *mapping, void *arg)
   return error;
 }
 
-/* => space locked */
 static int check_tlbs(struct vmm_space *space)
 {
   bool bad;
@@ -334,6 +333,7 @@ static int check_tlbs(struct vmm_space *space)
   return bad ? vmmi_check_fail(va, "a TLB grants what the entry does not") : 0;
 }
 
+/* => space locked */
 static int check_all(struct vmmi_check *check)
 {
   struct vmm_space *space = check->space;

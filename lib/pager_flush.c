@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "os.h"
 
 static int check_pages(const struct vmm_object *object, uint64_t offset,
                        uint64_t nbytes)

@@ -7,7 +7,6 @@
 #include "perform.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "access.h"
 #include "device.h"

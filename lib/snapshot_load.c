@@ -6,7 +6,6 @@
 #include "snapshot_file.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include <vmm/space.h>
 

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "os.h"
 
 #define CHUNK_PAGES_MAX 512
 #define WORD_BITS 64

@@ -24,12 +24,6 @@ struct vmm_watch {
   vmm_addr_t last; /* highest end of its subtree */
 };
 
-/* => whether the space has any; without a lock it may be old */
-static inline bool vmmi_watch_any(struct vmm_space *space)
-{
-  return atomic_load_explicit(&space->watches, memory_order_acquire) != NULL;
-}
-
 /* => the accesses that are watched of any byte of the range; space locked */
 unsigned vmmi_watch_kinds(struct vmm_space *space, vmm_addr_t va,
                           uint64_t nbytes);

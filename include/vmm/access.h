@@ -54,8 +54,8 @@ VMM_API int vmm_store(struct vmm_space *space, vmm_addr_t va, const void *value,
                       size_t nbytes);
 
 /*
- * Atomic compare-and-swap of 1, 2, 4, 8 or 16 bytes, aligned to their number.  It
- * needs VMM_READ and VMM_WRITE, as a pin of both does.
+ * Atomic compare-and-swap of 1, 2, 4, 8 or 16 bytes, aligned to their number.
+ * It needs VMM_READ and VMM_WRITE, as a pin of both does.
  * => 0 swapped; 1 not, and *expected is what was there
  * -EINVAL   not aligned     -ENOTSUP  16 bytes, which this host can't
  */
